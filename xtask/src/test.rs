@@ -1,0 +1,130 @@
+//! `cargo xtask test`: every test, one suite after another, and a table of what they came to.
+//!
+//! Everything is built in one go, with the features of the whole workspace, and each test program
+//! is then run by itself: asking cargo for one package at a time would build most libraries again
+//! with other features.
+
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use crate::plugins;
+use crate::process;
+use crate::progress::{Progress, clock};
+use crate::python;
+use crate::suites::{self, Suite, Tally};
+use crate::workspace::Workspace;
+
+/// Seen by tests that have a longer form.
+const LONG_VARIABLE: &str = "SLUICE_TEST_LONG";
+
+/// A suite that runs longer hangs. All of them together are meant to take 6 minutes.
+const SUITE_MAX: Duration = Duration::from_secs(20 * 60);
+
+/// The same with `--long`.
+const LONG_SUITE_MAX: Duration = Duration::from_secs(120 * 60);
+
+/// Which tests to run.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    pub(crate) long: bool,
+    /// Part of a test's name.
+    pub(crate) filter: Option<String>,
+}
+
+/// Prepares, builds and runs. Fails where any test did.
+///
+/// # Errors
+///
+/// Where something is missing or does not build; then with the remedy.
+pub(crate) fn test(
+    workspace: &Workspace,
+    progress: &Progress,
+    selection: &Selection,
+) -> anyhow::Result<ExitCode> {
+    python::prepare(workspace, progress)?;
+    plugins::build(workspace, progress)?;
+    progress.step("Building the gateway and the tests");
+    let suites = build_suites(workspace)?;
+    let mut table = Vec::new();
+    for suite in &suites {
+        progress.step(&format!("Running {}", suite.name));
+        table.push((suite.name.clone(), run(suite, selection)?));
+    }
+    progress.step("Running examples in documentation");
+    table.push(("documentation".to_owned(), run_examples(workspace, selection)?));
+    Ok(report(&table))
+}
+
+/// Unit tests of every library and program, and every integration test.
+fn build_suites(workspace: &Workspace) -> anyhow::Result<Vec<Suite>> {
+    let output = process::cargo(&workspace.root)
+        // One selection for all, programs included: another would compile the libraries again
+        // with other features.
+        .args(["test", "--no-run", "--workspace", "--tests", "--features", "sluice/faults"])
+        .arg("--message-format=json-render-diagnostics")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting cargo")?;
+    if !output.status.success() {
+        bail!("the tests do not build: {}", output.status);
+    }
+    let suites = suites::from_messages(&String::from_utf8_lossy(&output.stdout));
+    if suites.is_empty() {
+        bail!("cargo built no tests");
+    }
+    Ok(suites)
+}
+
+fn run(suite: &Suite, selection: &Selection) -> anyhow::Result<Tally> {
+    let mut command = Command::new(&suite.executable);
+    command.current_dir(&suite.folder).env("CARGO_MANIFEST_DIR", &suite.folder);
+    select(&mut command, selection);
+    suites::run(&mut command, suite_max(selection))
+}
+
+/// The examples in the documentation of every library.
+fn run_examples(workspace: &Workspace, selection: &Selection) -> anyhow::Result<Tally> {
+    let started = Instant::now();
+    let mut command = process::cargo(&workspace.root);
+    command.args(["test", "--doc", "--workspace", "--features", "sluice/faults", "--"]);
+    select(&mut command, selection);
+    let mut tally = suites::run(&mut command, suite_max(selection))?;
+    tally.took = started.elapsed();
+    Ok(tally)
+}
+
+fn select(command: &mut Command, selection: &Selection) {
+    command.args(&selection.filter);
+    if selection.long {
+        command.env(LONG_VARIABLE, "1");
+    }
+}
+
+const fn suite_max(selection: &Selection) -> Duration {
+    if selection.long { LONG_SUITE_MAX } else { SUITE_MAX }
+}
+
+/// Prints the table and decides how the command ends.
+fn report(table: &[(String, Tally)]) -> ExitCode {
+    println!("\n{:<28} {:>7} {:>7} {:>8} {:>8}", "suite", "passed", "failed", "ignored", "min:s");
+    let mut sum = Tally::default();
+    for (name, tally) in table {
+        println!("{}", row(name, tally));
+        sum.passed += tally.passed;
+        sum.failed += tally.failed;
+        sum.ignored += tally.ignored;
+        sum.took += tally.took;
+    }
+    println!("{}", row("all", &sum));
+    println!("\n{} passed, {} failed", sum.passed, sum.failed);
+    // A filter that fits no test is a mistake, not a success.
+    if sum.failed > 0 || sum.passed == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn row(name: &str, tally: &Tally) -> String {
+    let Tally { passed, failed, ignored, took } = tally;
+    format!("{name:<28} {passed:>7} {failed:>7} {ignored:>8} {:>8}", clock(*took))
+}
