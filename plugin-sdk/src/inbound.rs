@@ -1,0 +1,220 @@
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use serde::Deserialize;
+
+use crate::json::{self, Document};
+use crate::{Rejection, host};
+
+/// Byte order mark in UTF-8; some senders put one before their JSON.
+const BOM: char = '\u{feff}';
+
+/// The HTTP request, before it is believed. Read lazily: each part is fetched from the gateway
+/// when it is asked for. Values that carry one of the route's secrets read as `***`.
+#[derive(Debug, Default)]
+pub struct Inbound {
+    body: OnceCell<Vec<u8>>,
+    query: OnceCell<Option<String>>,
+}
+
+impl Inbound {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    #[must_use]
+    pub fn method(&self) -> String {
+        host::method()
+    }
+
+    /// As received, percent-encoded.
+    #[must_use]
+    pub fn path(&self) -> String {
+        host::path()
+    }
+
+    /// As received, without `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.query.get_or_init(host::query).as_deref()
+    }
+
+    /// Every value of the header, in order of arrival. Case of the name does not matter.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Vec<String> {
+        host::header(name)
+    }
+
+    /// The names present, in lower case, each once.
+    #[must_use]
+    pub fn header_names(&self) -> Vec<String> {
+        host::header_names()
+    }
+
+    /// Address of the client: the peer, or what a trusted proxy says it was.
+    #[must_use]
+    pub fn client_address(&self) -> String {
+        host::client_address()
+    }
+
+    /// The body as received.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.body.get_or_init(host::body)
+    }
+
+    /// The body as text, without a byte order mark.
+    ///
+    /// # Errors
+    ///
+    /// 400 where it is not UTF-8.
+    pub fn text(&self) -> Result<&str, Rejection> {
+        let text = str::from_utf8(self.body())
+            .map_err(|_| Rejection::malformed_body("the body is not UTF-8"))?;
+        Ok(text.strip_prefix(BOM).unwrap_or(text))
+    }
+
+    /// The body as one JSON object.
+    ///
+    /// A key that `T` knows may stand only once; one it does not know may repeat. Use
+    /// [`Self::json_strict`] for signed bodies.
+    ///
+    /// # Errors
+    ///
+    /// 400 where it is not JSON in UTF-8, not an object, nested deeper than
+    /// [`json::DEPTH_MAX`], holds half of a surrogate pair, or is not a `T`.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<Document<'a, T>, Rejection> {
+        json::read_object(self.text()?)
+    }
+
+    /// As [`Self::json`], and no object in it, however deep, may name a key twice: two readers
+    /// that keep different ones of them would not agree on what was signed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::json`]; 400 `duplicate_key` too.
+    pub fn json_strict<'a, T: Deserialize<'a>>(&'a self) -> Result<Document<'a, T>, Rejection> {
+        let document = json::read_object(self.text()?)?;
+        json::refuse_duplicate_keys(self.text()?)?;
+        Ok(document)
+    }
+
+    /// The body as `application/x-www-form-urlencoded` pairs, in order.
+    ///
+    /// # Errors
+    ///
+    /// 400 where it is not UTF-8, decoded or not.
+    pub fn form(&self) -> Result<Pairs<'_>, Rejection> {
+        Pairs::decode(self.text()?)
+            .ok_or_else(|| Rejection::malformed_body("the form is not UTF-8"))
+    }
+
+    /// The pairs of the query, in order; none where there is no query.
+    ///
+    /// # Errors
+    ///
+    /// 400 `malformed_query` where they do not decode to UTF-8.
+    pub fn query_pairs(&self) -> Result<Pairs<'_>, Rejection> {
+        Pairs::decode(self.query().unwrap_or_default())
+            .ok_or_else(|| Rejection::new(400, "malformed_query", "the query is not UTF-8"))
+    }
+}
+
+/// Decoded names and values of a form or query, in order. Names may repeat.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pairs<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Pairs<'a> {
+    /// Decodes pairs joined by `&`: `+` and percent escapes, leniently (a `%` that starts no
+    /// escape stands for itself). `None` where the result is not UTF-8.
+    #[must_use]
+    pub fn decode(text: &'a str) -> Option<Self> {
+        text.split('&')
+            .filter(|piece| !piece.is_empty())
+            .map(|piece| {
+                let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+                Some((percent_decode(name)?, percent_decode(value)?))
+            })
+            .collect::<Option<Vec<_>>>()
+            .map(Self)
+    }
+
+    /// The first value of `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(each, _)| *each == name).map(|(_, value)| value)
+    }
+
+    /// All pairs in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after) {
+            (b'+', _) => decoded.push(b' '),
+            (b'%', &[high, low, ..]) if let Some(byte) = hex_pair(high, low) => {
+                decoded.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pairs_decode_as_browsers_write_them() {
+        let cases: &[(&str, &[(&str, &str)])] = &[
+            ("", &[]),
+            ("a=1&b=&c&&=x", &[("a", "1"), ("b", ""), ("c", ""), ("", "x")]),
+            ("n=%2B44+20%20", &[("n", "+44 20 ")]),
+            ("p=100%&q=%zz%4", &[("p", "100%"), ("q", "%zz%4")]),
+            ("k=a=b", &[("k", "a=b")]),
+            ("%C3%A9=%E2%82%AC", &[("é", "€")]),
+        ];
+        for (text, expected) in cases {
+            let pairs = Pairs::decode(text).unwrap();
+            assert_eq!(pairs.iter().collect::<Vec<_>>(), *expected, "{text}");
+        }
+        assert_eq!(Pairs::decode("a=%ff"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_decodes_without_panicking(text in ".*") {
+            if let Some(pairs) = Pairs::decode(&text) {
+                prop_assert!(pairs.len() <= text.len());
+            }
+        }
+    }
+}

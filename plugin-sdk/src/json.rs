@@ -1,0 +1,94 @@
+//! JSON as providers send it: kept exactly, read leniently.
+
+mod loose;
+mod object;
+mod reader;
+mod scan;
+mod sorted;
+
+use std::fmt;
+
+use serde::Deserialize;
+
+pub use loose::{Loose, Unreadable};
+pub use object::Object;
+pub use reader::Reader;
+pub use sorted::to_sorted;
+
+use crate::Rejection;
+
+/// Deepest nesting that is read. Everything behind the adapter can still read it when it stands
+/// inside an event.
+pub const DEPTH_MAX: usize = 64;
+
+/// The text of a JSON object, checked to be one: what [`crate::Event::original`] carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Original<'a>(&'a str);
+
+impl<'a> Original<'a> {
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn for_tests(text: &'a str) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for Original<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// A JSON object, read as `T`, with its text.
+#[derive(Clone, Debug)]
+pub struct Document<'a, T> {
+    pub value: T,
+    pub original: Original<'a>,
+}
+
+/// Reads one JSON object from `text`.
+///
+/// # Errors
+///
+/// 400 `malformed_body`, as [`crate::Inbound::json`] says. The detail holds a position and
+/// nothing of the text.
+pub fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Document<'a, T>, Rejection> {
+    let text = text.trim_ascii();
+    scan::check(text).map_err(Rejection::malformed_body)?;
+    if !text.starts_with('{') {
+        return Err(Rejection::malformed_body("the body is not a JSON object"));
+    }
+    let value = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    Ok(Document { value, original: Original(text) })
+}
+
+/// Refuses a text in which any object names a key twice.
+///
+/// # Errors
+///
+/// 400 `duplicate_key`; 400 `malformed_body` where the text is not JSON.
+pub fn refuse_duplicate_keys(text: &str) -> Result<(), Rejection> {
+    match scan::has_duplicate_keys(text) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(duplicate_key()),
+        Err(error) => Err(malformed(&error)),
+    }
+}
+
+fn duplicate_key() -> Rejection {
+    Rejection::new(400, "duplicate_key", "an object names a key twice")
+}
+
+/// What serde says may quote the text, so only the position is told.
+fn malformed(error: &serde_json::Error) -> Rejection {
+    let what = if error.is_data() { "is not as expected" } else { "is not JSON" };
+    Rejection::malformed_body(format!(
+        "the body {what} at line {}, column {}",
+        error.line(),
+        error.column()
+    ))
+}

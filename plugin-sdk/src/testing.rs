@@ -1,0 +1,84 @@
+//! Runs an adapter natively, without a gateway and without a sandbox.
+//!
+//! The scripted host behind it really verifies: it compares secrets, computes codes and masks
+//! what carries them, as the gateway does, and refuses an outcome unless every secret matched. So a
+//! [`fixture`] that passes here passes in the sandbox and against a running gateway, which run the
+//! same files.
+//!
+//! Not part of any component: it exists only off `wasm32`.
+
+mod compare;
+mod contract;
+pub mod fields;
+pub mod fixture;
+pub(crate) mod host;
+mod script;
+mod verify;
+
+pub use compare::differences;
+pub use script::{Request, Run, Script, VerdictRecord};
+
+use serde_json::Value;
+
+use crate::{Adapter, Configured, DeliveredEvent, Outcome, Rejection, description};
+
+/// Runs `receive` once, with the settings of `script` as those of its route.
+///
+/// # Errors
+///
+/// What `configure` says of the settings, or what the adapter's answer breaks of the contract;
+/// one sentence each.
+pub fn receive<A: Adapter>(script: &Script) -> Result<Run, Vec<String>> {
+    run::<A>(script, "receive", Configured::receive)
+}
+
+/// Runs `consume` once, with the settings of `script` as the adapter's own.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn consume<A: Adapter>(script: &Script, event: &DeliveredEvent) -> Result<Run, Vec<String>> {
+    run::<A>(script, "consume", |adapter| adapter.consume(event))
+}
+
+/// Runs `view` once, with the settings of `script` as the adapter's own.
+///
+/// # Errors
+///
+/// What `configure` says of the settings. The inner result is the adapter's.
+pub fn view<A: Adapter>(
+    script: &Script,
+    name: &str,
+    parameters: &Value,
+) -> Result<Result<String, Rejection>, Vec<String>> {
+    let adapter = configured::<A>(script)?;
+    let call = || adapter.view(name, &parameters.to_string());
+    Ok(host::scripted(script, "view", &description::<A>(), call).0)
+}
+
+fn configured<A: Adapter>(script: &Script) -> Result<Configured<A>, Vec<String>> {
+    let settings = script.settings.to_string();
+    Configured::<A>::new(&settings, &[(script.route.clone(), settings.clone())]).map_err(|found| {
+        found
+            .iter()
+            .filter(|problem| problem.route().is_some())
+            .map(|problem| format!("setting `{}`: {}", problem.path(), problem.message()))
+            .collect()
+    })
+}
+
+fn run<A: Adapter>(
+    script: &Script,
+    kind: &'static str,
+    call: impl FnOnce(&Configured<A>) -> Result<Outcome, Rejection>,
+) -> Result<Run, Vec<String>> {
+    let adapter = configured::<A>(script)?;
+    let description = description::<A>();
+    let (end, host) = host::scripted(script, kind, &description, || call(&adapter));
+    let mut broken = host.broken.clone();
+    broken.extend(contract::broken(&description, &end));
+    if broken.is_empty() { Ok(Run::new(end, host)) } else { Err(broken) }
+}
+
+#[cfg(test)]
+mod tests;

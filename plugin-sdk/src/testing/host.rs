@@ -1,0 +1,344 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use serde_json::Value;
+
+use super::script::{Request, Script, VerdictRecord};
+use super::verify;
+use crate::state::{Entry, Refusal};
+use crate::verification::{Compared, Found, Mac, Part, Signature, Verdict};
+use crate::{Description, Key, Rejection, Travels};
+
+/// What the gateway puts where a credential stood.
+const MASK: &str = "***";
+
+/// Role of the path token, which the gateway compares itself.
+const TOKEN: &str = "token";
+
+thread_local! {
+    static HOST: RefCell<Option<Host>> = const { RefCell::new(None) };
+}
+
+/// Lets a function of the SDK ask the scripted host of this thread.
+pub(crate) fn with<T>(ask: impl FnOnce(&mut Host) -> T) -> T {
+    HOST.with_borrow_mut(|host| {
+        ask(host.as_mut().expect("natively, adapters run under plugin_sdk::testing"))
+    })
+}
+
+/// Most verdicts that one call may ask for.
+const VERDICTS_MAX: usize = 16;
+
+/// Runs `call` under a host scripted so, and closes as the gateway does: an unknown method, a
+/// wrong path token, or an outcome without a matching verdict on every secret of the route is
+/// refused.
+pub(super) fn scripted<T>(
+    script: &Script,
+    kind: &'static str,
+    description: &Description,
+    call: impl FnOnce() -> Result<T, Rejection>,
+) -> (Result<T, Rejection>, Host) {
+    let mut host = Host::new(script, kind, description);
+    let received = kind == "receive";
+    if received && let Err(refusal) = host.admit(description) {
+        return (Err(refusal), host);
+    }
+    let state_before = host.state.clone();
+    HOST.set(Some(host));
+    let end = call();
+    let mut host = HOST.take().expect("the call does not take the host away");
+    let end = end.and_then(|outcome| match host.unverified() {
+        Some(why) if received => Err(Rejection::unauthorized("unverified", why)),
+        _ => Ok(outcome),
+    });
+    if end.is_err() {
+        host.state = state_before;
+    }
+    (end, host)
+}
+
+/// The scripted host of one call.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) now: u64,
+    pub(crate) id: String,
+    pub(crate) kind: &'static str,
+    pub(crate) route: String,
+    pub(crate) log: Vec<String>,
+    pub(super) verdicts: Vec<VerdictRecord>,
+    /// What the adapter asked and no adapter may; one sentence each.
+    pub(super) broken: Vec<String>,
+    pub(super) state: Option<BTreeMap<Vec<u8>, Entry>>,
+    request: Request,
+    route_path: Option<String>,
+    auth_none: bool,
+    secrets: BTreeMap<String, Vec<String>>,
+    /// Every role that `describe` has.
+    roles: BTreeSet<String>,
+    /// Of the roles that the route has a secret for.
+    travels: BTreeMap<String, Travels>,
+    seen: Vec<String>,
+}
+
+impl Host {
+    fn new(script: &Script, kind: &'static str, description: &Description) -> Self {
+        let travels = description
+            .roles()
+            .filter(|(role, _)| script.secrets.contains_key(*role))
+            .map(|(role, travels)| (role.to_owned(), resolved(travels, &script.settings)))
+            .collect();
+        Self {
+            now: script.now,
+            id: "019b7c4e-5b88-7000-8000-000000000001".to_owned(),
+            kind,
+            route: script.route.clone(),
+            log: Vec::new(),
+            verdicts: Vec::new(),
+            broken: Vec::new(),
+            state: script.state.clone(),
+            request: script.request.clone(),
+            route_path: script.route_path.clone(),
+            auth_none: script.auth_none,
+            secrets: script.secrets.clone(),
+            roles: description.roles().map(|(role, _)| role.to_owned()).collect(),
+            travels,
+            seen: script.seen.clone(),
+        }
+    }
+
+    fn admit(&mut self, description: &Description) -> Result<(), Rejection> {
+        let unknown =
+            self.secrets.keys().find(|role| *role != TOKEN && !self.roles.contains(*role));
+        assert!(unknown.is_none(), "the adapter knows no secret role {unknown:?}");
+        if !description.takes_method(&self.request.method) {
+            return Err(Rejection::new(405, "method_not_allowed", ""));
+        }
+        let Some(index) = self.token_index() else { return Ok(()) };
+        let presented = self.request.path.split('/').nth(index).unwrap_or_default().to_owned();
+        if self.compare(TOKEN, &[presented], Compared::Value).is_match() {
+            Ok(())
+        } else {
+            Err(Rejection::new(404, "secret_mismatch", ""))
+        }
+    }
+
+    /// Why an outcome may not be kept: nothing matched where something must, or one of the
+    /// route's secrets did not.
+    fn unverified(&self) -> Option<String> {
+        let matched = |role: &String| {
+            let of_role = |verdict: &&VerdictRecord| verdict.role == *role;
+            self.verdicts.iter().filter(of_role).any(|verdict| verdict.found == Found::Matched)
+        };
+        if let Some(role) = self.secrets.keys().find(|role| !matched(role)) {
+            return Some(format!("no verdict on the secret `{role}` matched"));
+        }
+        (self.secrets.is_empty() && !self.auth_none).then(|| "no verdict matched".to_owned())
+    }
+
+    /// Whether `describe` has the role. Asking for another breaks the contract: the gateway knows
+    /// no secret for it, so the question would protect nothing.
+    fn knows(&mut self, role: &str) {
+        if !self.roles.contains(role) {
+            self.broken.push(format!("asks for the secret `{role}`, which is not described"));
+        }
+    }
+
+    /// Which segment of the path is the token.
+    fn token_index(&self) -> Option<usize> {
+        self.route_path.as_ref()?.split('/').position(|segment| segment == "{token}")
+    }
+
+    pub(crate) const fn request(&self) -> &Request {
+        assert!(matches!(self.kind.as_bytes(), b"receive"), "`inbound` traps outside `receive`");
+        &self.request
+    }
+
+    pub(crate) fn seen(&self, key: &Key) -> bool {
+        self.seen.iter().any(|each| each == key.value())
+    }
+
+    pub(crate) fn masked_path(&self) -> String {
+        let token = self.token_index();
+        let mask = |(index, segment)| if Some(index) == token { MASK } else { segment };
+        self.request().path.split('/').enumerate().map(mask).collect::<Vec<_>>().join("/")
+    }
+
+    pub(crate) fn masked_query(&self) -> Option<String> {
+        let carries = |pair: &str| {
+            let name = pair.split('=').next().unwrap_or_default();
+            self.travels
+                .values()
+                .any(|travels| matches!(travels, Travels::Query { name: each, .. } if each == name))
+        };
+        let mask = |pair: &str| {
+            let name = pair.split('=').next().unwrap_or_default();
+            if carries(pair) { format!("{name}={MASK}") } else { pair.to_owned() }
+        };
+        let query = self.request().query.as_ref()?;
+        Some(query.split('&').map(mask).collect::<Vec<_>>().join("&"))
+    }
+
+    pub(crate) fn masked_header(&self, name: &str) -> Vec<String> {
+        let carries = self.travels.values().any(|travels| {
+            matches!(travels, Travels::Header { name: each, .. } if each.eq_ignore_ascii_case(name))
+        });
+        let values = self.request().header(name);
+        values.map(|value| if carries { MASK } else { value }.to_owned()).collect()
+    }
+
+    /// Compares what travels in a header or in the query, as `describe` says.
+    pub(crate) fn verify_presented(&mut self, role: &str, compared: Compared) -> Verdict {
+        self.knows(role);
+        let presented = match (self.travels.get(role), compared) {
+            (Some(Travels::Header { name, prefix, .. }), Compared::Header) => {
+                let after = |value: &str| {
+                    value.strip_prefix(prefix.as_ref()).unwrap_or_default().to_owned()
+                };
+                self.request().header(name).map(after).collect()
+            }
+            (Some(Travels::Query { name, .. }), Compared::Query) => {
+                let query = self.request().query.clone().unwrap_or_default();
+                let pairs = crate::Pairs::decode(&query).unwrap_or_default();
+                pairs
+                    .iter()
+                    .filter(|(each, _)| each == name)
+                    .map(|(_, value)| value.to_owned())
+                    .collect()
+            }
+            (None, _) => Vec::new(),
+            (Some(_), _) => unreachable!("`describe` says otherwise where `{role}` travels"),
+        };
+        self.compare(role, &presented, compared)
+    }
+
+    pub(crate) fn verify_equal(&mut self, role: &str, presented: &str) -> Verdict {
+        self.knows(role);
+        self.compare(role, &[presented.to_owned()], Compared::Value)
+    }
+
+    fn compare(&mut self, role: &str, presented: &[String], compared: Compared) -> Verdict {
+        let found = |values: &[String]| match presented {
+            [] => (Found::Missing, None),
+            [one] => values
+                .iter()
+                .position(|value| value == one)
+                .map_or((Found::Mismatched, None), |index| (Found::Matched, Some(index))),
+            _ => (Found::Repeated, None),
+        };
+        self.verdict(role, compared, found)
+    }
+
+    pub(crate) fn verify_mac(&mut self, mac: &Mac<'_>, message: &[Part<'_>]) -> Verdict {
+        self.knows(mac.role);
+        let message = self.joined(message);
+        self.verdict(mac.role, Compared::Signature, |values| {
+            verify::first_match(values, |value| verify::mac(value, mac, &message))
+        })
+    }
+
+    pub(crate) fn verify_signature(
+        &mut self,
+        signature: &Signature<'_>,
+        message: &[Part<'_>],
+    ) -> Verdict {
+        self.knows(signature.role);
+        let message = self.joined(message);
+        self.verdict(signature.role, Compared::Signature, |values| {
+            verify::first_match(values, |value| verify::signature(value, signature, &message))
+        })
+    }
+
+    fn joined(&self, message: &[Part<'_>]) -> Vec<u8> {
+        let bytes = |part: &Part<'_>| match part {
+            Part::Body => self.request().body.clone(),
+            Part::Bytes(bytes) => bytes.to_vec(),
+        };
+        message.iter().flat_map(bytes).collect()
+    }
+
+    fn verdict(
+        &mut self,
+        role: &str,
+        compared: Compared,
+        find: impl FnOnce(&[String]) -> (Found, Option<usize>),
+    ) -> Verdict {
+        let (found, version) =
+            self.secrets.get(role).map_or((Found::NotConfigured, None), |values| find(values));
+        if self.verdicts.len() == VERDICTS_MAX {
+            self.broken.push(format!("asks for more than {VERDICTS_MAX} verdicts"));
+        }
+        self.verdicts.push(VerdictRecord { role: role.to_owned(), found });
+        let version = version.and_then(|version| u32::try_from(version).ok());
+        Verdict { found, version, compared }
+    }
+
+    fn granted(&mut self) -> Result<&mut BTreeMap<Vec<u8>, Entry>, Refusal> {
+        self.state.as_mut().ok_or_else(|| Refusal {
+            code: "not_granted".to_owned(),
+            detail: "the adapter was granted no state".to_owned(),
+        })
+    }
+
+    pub(crate) fn state_get(&mut self, key: &[u8]) -> Result<Option<Entry>, Refusal> {
+        let now = self.now;
+        Ok(self.granted()?.get(key).filter(|entry| is_live(entry, now)).cloned())
+    }
+
+    pub(crate) fn state_put(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        expires_at: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let entry = Entry { key: key.to_vec(), value: value.to_vec(), expires_at };
+        self.granted()?.insert(key.to_vec(), entry);
+        Ok(())
+    }
+
+    pub(crate) fn state_delete(&mut self, key: &[u8]) -> Result<(), Refusal> {
+        self.granted()?.remove(key);
+        Ok(())
+    }
+
+    pub(crate) fn state_scan(
+        &mut self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        limit: u32,
+        reverse: bool,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let now = self.now;
+        if end.is_some_and(|end| end <= start) {
+            return Ok(Vec::new());
+        }
+        let bounds = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
+        let mut found: Vec<Entry> = self
+            .granted()?
+            .range::<[u8], _>(bounds)
+            .map(|(_, entry)| entry.clone())
+            .filter(|entry| is_live(entry, now))
+            .collect();
+        if reverse {
+            found.reverse();
+        }
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(found)
+    }
+}
+
+fn is_live(entry: &Entry, now: u64) -> bool {
+    entry.expires_at.is_none_or(|expires_at| now < expires_at)
+}
+
+/// Where a secret travels once a route setting has had its say.
+fn resolved(travels: &Travels, settings: &Value) -> Travels {
+    let mut travels = travels.clone();
+    if let Travels::Header { name, setting, .. } | Travels::Query { name, setting } = &mut travels
+        && let Some(path) = setting
+        && let Some(Value::String(text)) = settings.pointer(&format!("/{}", path.replace('.', "/")))
+    {
+        *name = text.clone().into();
+    }
+    travels
+}

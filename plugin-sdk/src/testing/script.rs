@@ -1,0 +1,120 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::host::Host;
+use crate::state::Entry;
+use crate::verification::Found;
+use crate::{Outcome, Rejection};
+
+/// An HTTP request as it arrives, before anything is masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub method: String,
+    /// Percent-encoded.
+    pub path: String,
+    /// Without `?`.
+    pub query: Option<String>,
+    /// In order; names may repeat.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub client_address: String,
+}
+
+impl Request {
+    pub(crate) fn header_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for (name, _) in &self.headers {
+            let name = name.to_ascii_lowercase();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    pub(crate) fn header(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers
+            .iter()
+            .filter(move |(each, _)| each.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl Default for Request {
+    /// `POST /hook` without headers or body.
+    fn default() -> Self {
+        Self {
+            method: "POST".to_owned(),
+            path: "/hook".to_owned(),
+            query: None,
+            headers: Vec::new(),
+            body: Vec::new(),
+            client_address: "192.0.2.1".to_owned(),
+        }
+    }
+}
+
+/// Everything that one call meets.
+#[derive(Clone, Debug)]
+pub struct Script {
+    pub request: Request,
+    /// Name of the route.
+    pub route: String,
+    /// Its path, perhaps with one segment `{token}`; absent: the path of the request.
+    pub route_path: Option<String>,
+    /// The route says `auth = "none"`.
+    pub auth_none: bool,
+    /// A JSON object, the route's settings over the adapter's.
+    pub settings: Value,
+    /// By role, the active values, newest first; `token` is the path token's.
+    pub secrets: BTreeMap<String, Vec<String>>,
+    /// Milliseconds since the Unix epoch.
+    pub now: u64,
+    /// Values of keys for which `seen` is true.
+    pub seen: Vec<String>,
+    /// Absent: no state is granted.
+    pub state: Option<BTreeMap<Vec<u8>, Entry>>,
+}
+
+impl Default for Script {
+    /// 2026-01-02T03:04:05Z, no settings, no secrets, no state.
+    fn default() -> Self {
+        Self {
+            request: Request::default(),
+            route: "route".to_owned(),
+            route_path: None,
+            auth_none: false,
+            settings: Value::Object(Map::new()),
+            secrets: BTreeMap::new(),
+            now: 1_767_323_045_000,
+            seen: Vec::new(),
+            state: None,
+        }
+    }
+}
+
+/// One verdict that the scripted host gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerdictRecord {
+    pub role: String,
+    pub found: Found,
+}
+
+/// How a call ended, and what it left.
+#[derive(Debug)]
+pub struct Run {
+    pub end: Result<Outcome, Rejection>,
+    /// In order; the path token's first.
+    pub verdicts: Vec<VerdictRecord>,
+    /// `level: message`.
+    pub log: Vec<String>,
+    /// After the call; as before where it was rejected.
+    pub state: Option<BTreeMap<Vec<u8>, Entry>>,
+}
+
+impl Run {
+    pub(super) fn new(end: Result<Outcome, Rejection>, host: Host) -> Self {
+        Self { end, verdicts: host.verdicts, log: host.log, state: host.state }
+    }
+}
