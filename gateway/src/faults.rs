@@ -1,0 +1,31 @@
+//! Deliberate faults: what a fault test's control switches on, so that the test can be seen to
+//! fail. Compiled only with the feature `faults`, which no release has, and then still off unless
+//! the environment variable `SLUICE_FAULT` names one.
+
+/// One way of being wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Answer 2xx before the commit: breaks promise 1.
+    AckBeforeCommit,
+}
+
+impl Fault {
+    /// Whether this fault is switched on.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        static CHOSEN: std::sync::OnceLock<Option<Fault>> = std::sync::OnceLock::new();
+        let chosen = CHOSEN.get_or_init(|| match std::env::var("SLUICE_FAULT").as_deref() {
+            Ok("ack-before-commit") => Some(Self::AckBeforeCommit),
+            Ok(_) | Err(_) => None,
+        });
+        *chosen == Some(self)
+    }
+
+    /// Never, in this build.
+    #[cfg(not(feature = "faults"))]
+    #[must_use]
+    pub const fn is_on(self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,6 @@
+//! Sluice, a self-hosted webhook gateway. `ARCHITECTURE.md` beside this crate is the map.
+//!
+//! Unsafe code is denied by the workspace's lints; the one exception is in `adapter::cache`.
+
+pub mod faults;
+pub mod model;

@@ -1,0 +1,4 @@
+//! The program `sluice`; it has nothing to run yet.
+#![forbid(unsafe_code)]
+
+fn main() {}

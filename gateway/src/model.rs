@@ -1,0 +1,28 @@
+//! The vocabulary of the gateway: what a webhook is called at each step of its life.
+//!
+//! Nothing here does I/O, reads a clock or knows HTTP, SQL or WebAssembly. Every other module may
+//! use this one; this one uses none of them.
+
+mod answer;
+mod clock;
+mod delivery;
+mod event;
+mod fault;
+mod id;
+mod name;
+mod request;
+mod verdict;
+
+pub use answer::{Answer, Rejection};
+pub use clock::{Clock, ManualClock, SystemClock, UnixMillis};
+pub use delivery::{
+    AttemptOutcome, AttemptRecord, DeadLetterReason, DeliveryState, LeasedDelivery,
+};
+pub use event::{Event, Fact, IdempotencyKey, KeyScope, NewEvent};
+pub use fault::{Diagnosis, Disposition};
+pub use id::{DeliveryId, EventId, RequestId};
+pub use name::{AdapterName, DestinationName, NameError, PluginName, RouteName, SecretName};
+pub use request::{
+    BODY_BYTES_MAX, CallReads, InboundRequest, PluginVersion, RequestHead, RequestRecord,
+};
+pub use verdict::{Found, KeyedDigest, Proof, VerdictRecord, Verified};

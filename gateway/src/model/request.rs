@@ -1,0 +1,79 @@
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AdapterName, Answer, Disposition, Fact, IdempotencyKey, PluginName, RequestId, RouteName,
+    UnixMillis, VerdictRecord, Verified,
+};
+
+/// The head of an inbound request. Values that carry a secret of the route read `***`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestHead {
+    pub method: String,
+    /// Percent-encoded, as received.
+    pub path: String,
+    /// Without `?`.
+    pub query: Option<String>,
+    /// In order of arrival, names in lower case; bytes outside UTF-8 have become U+FFFD.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Largest body that any route may take, in bytes. A sandbox has room for it several times over,
+/// and must read it within a call's deadline.
+pub const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// The HTTP request before it is believed, as an adapter may see it: already masked.
+#[derive(Clone, Debug)]
+pub struct InboundRequest {
+    pub id: RequestId,
+    pub received_at: UnixMillis,
+    pub client: IpAddr,
+    pub head: RequestHead,
+    pub body: Bytes,
+}
+
+/// Which component ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginVersion {
+    pub plugin: PluginName,
+    /// As its `describe` says.
+    pub version: String,
+    /// SHA-256 of the component file, lower-case hex.
+    pub digest: String,
+}
+
+/// What a call read beyond its request: enough to run it again, and to see at commit whether it
+/// still holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallReads {
+    /// Each `seen(key)` that was asked, with what was answered.
+    pub seen: Vec<(IdempotencyKey, bool)>,
+}
+
+/// One inbound request as it is stored.
+#[derive(Clone, Debug)]
+pub struct RequestRecord {
+    pub id: RequestId,
+    pub route: RouteName,
+    pub adapter: AdapterName,
+    pub plugin: PluginVersion,
+    /// Number of the configuration snapshot that served it.
+    pub generation: u64,
+    pub received_at: UnixMillis,
+    pub client: IpAddr,
+    pub head: RequestHead,
+    pub body: Bytes,
+    /// SHA-256 of the body as received.
+    pub body_sha256: [u8; 32],
+    pub verdicts: Vec<VerdictRecord>,
+    pub verified: Verified,
+    pub disposition: Disposition,
+    pub facts: Vec<Fact>,
+    pub reads: CallReads,
+    /// What the provider was (or is to be) answered.
+    pub answer: Answer,
+    /// For the operator: why it was quarantined.
+    pub note: Option<String>,
+}
