@@ -2,5 +2,6 @@
 //!
 //! Unsafe code is denied by the workspace's lints; the one exception is in `adapter::cache`.
 
+pub mod config;
 pub mod faults;
 pub mod model;

@@ -1,0 +1,70 @@
+//! Configuration: from files to one checked value.
+//!
+//! Three stages. *Raw*: the TOML of all included files as a tree in which every value knows its
+//! file and line. *Checked* ([`Config`]): typed, ranged, resolved, with secrets read; nothing in
+//! it can be wrong by itself. *Snapshot*: a [`Config`] together with loaded adapters, made in
+//! `gateway`. All [`Problem`]s are found in one pass and reported together.
+//!
+//! Invariant: no module but this one reads a configuration file, an environment variable or a
+//! secret's file.
+
+mod bounded;
+mod check;
+mod checked;
+mod files;
+mod hints;
+mod problem;
+mod raw;
+mod secret;
+mod section;
+mod sources;
+mod suggest;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+pub(crate) use bounded::{FileError, read_file};
+pub(crate) use check::routes::TOKEN_ROLE;
+pub(crate) use check::secrets::{TOKEN_BYTES_MIN, check_header_text, check_token};
+pub use checked::{
+    AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, HttpFormat,
+    IngestConfig, Listen, PluginSource, PluginsConfig, RetryConfig, RouteAuth, RouteConfig,
+    RoutePath, StorageConfig,
+};
+pub use hints::hints;
+pub(crate) use problem::join_key;
+pub use problem::{Location, Problem, Problems};
+pub use secret::{Secret, SecretValue, SecretVersion, Secrets};
+pub use sources::Sources;
+pub(crate) use suggest::{list_help, name_help};
+
+/// Reads the configuration whose main file is `path`: included files, secrets, everything.
+///
+/// # Errors
+///
+/// All problems, in the order of the files.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    load_with(path, &|variable| std::env::var_os(variable))
+}
+
+/// As [`load`], with another environment for secrets.
+///
+/// # Errors
+///
+/// All problems, in the order of the files.
+pub fn load_with(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let tree = files::read(path, &mut problems);
+    let config = if tree.is_whole { check::check(&tree, environment, &mut problems) } else { None };
+    problems.sort(&tree.files);
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems),
+    }
+}
+
+#[cfg(test)]
+mod tests;

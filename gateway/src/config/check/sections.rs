@@ -1,0 +1,160 @@
+//! The sections that exist once: `[ingest]`, `[admin]`, `[storage]`, `[plugins]`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::super::checked::{IngestConfig, Listen, PluginsConfig, StorageConfig};
+use super::super::section::{Bounds, Section, path, shown};
+use super::super::{Problems, Secret, Secrets};
+use super::names::Names;
+use super::secrets::{check_header_text, check_token};
+use crate::model::BODY_BYTES_MAX;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const HOUR: u64 = 60 * 60;
+const DAY: u64 = 24 * HOUR;
+
+/// Any deadline below this fails on ordinary scheduling alone.
+pub(super) const DEADLINE_MIN: Duration = Duration::from_millis(10);
+
+/// Bodies are held in memory whole, and copied into a sandbox once.
+pub(super) const BODY_MAX: Bounds<u64> = Bounds::new(MIB, KIB, BODY_BYTES_MAX as u64);
+
+/// Each connection costs a task and its buffers, some 20 KiB.
+const CONNECTIONS_MAX: Bounds<usize> = Bounds::new(4_096, 1, 100_000);
+
+const REQUESTS_IN_FLIGHT_MAX: Bounds<usize> = Bounds::new(512, 1, 100_000);
+
+const HEAD_DEADLINE: Bounds<Duration> = deadline(10, 5 * 60);
+const BODY_DEADLINE: Bounds<Duration> = deadline(30, 10 * 60);
+const IDLE_DEADLINE: Bounds<Duration> = deadline(60, HOUR);
+/// Supervisors kill what takes longer.
+const DRAIN: Bounds<Duration> = deadline(30, 10 * 60);
+
+/// Slower than a modem is an attack.
+const BODY_RATE_MIN: Bounds<u64> = Bounds::new(KIB, 1, MIB);
+
+/// Replay and "verify again" reach back this far.
+const RETENTION: Bounds<Duration> = Bounds::new(
+    Duration::from_secs(30 * DAY),
+    Duration::from_secs(HOUR),
+    Duration::from_secs(3_650 * DAY),
+);
+
+const BALLAST: Bounds<u64> = Bounds::new(64 * MIB, 0, 10 * GIB);
+const PLUGIN_SIZE_MAX: Bounds<u64> = Bounds::new(2 * MIB, KIB, 64 * MIB);
+
+const fn deadline(default_secs: u64, max_secs: u64) -> Bounds<Duration> {
+    Bounds::new(Duration::from_secs(default_secs), DEADLINE_MIN, Duration::from_secs(max_secs))
+}
+
+pub(super) fn ingest(mut section: Section<'_>, problems: &mut Problems) -> IngestConfig {
+    let config = IngestConfig {
+        listen: listen(&mut section, 8080, problems),
+        body_max: section.size_in_memory("body_max", &BODY_MAX, problems),
+        connections_max: section.count("connections_max", &CONNECTIONS_MAX, problems),
+        requests_in_flight_max: section.count(
+            "requests_in_flight_max",
+            &REQUESTS_IN_FLIGHT_MAX,
+            problems,
+        ),
+        head_deadline: section.duration("head_deadline", &HEAD_DEADLINE, problems),
+        body_deadline: section.duration("body_deadline", &BODY_DEADLINE, problems),
+        body_rate_min: section.size_in_memory("body_rate_min", &BODY_RATE_MIN, problems),
+        idle_deadline: section.duration("idle_deadline", &IDLE_DEADLINE, problems),
+        drain: section.duration("drain", &DRAIN, problems),
+    };
+    section.finish(&["trusted_proxies", "forwarded"], problems);
+    config
+}
+
+pub(super) fn admin_listen(section: &mut Section<'_>, problems: &mut Problems) -> Listen {
+    listen(section, 9090, problems)
+}
+
+pub(super) fn admin_token(
+    section: &mut Section<'_>,
+    names: &Names<'_>,
+    secrets: &Secrets,
+    problems: &mut Problems,
+) -> Option<Secret> {
+    let help = "the name of a secret under `[secrets]`";
+    let node = section.required("token_secret", help, problems)?;
+    let secret = names.secret(node, secrets, problems)?;
+    check_token(secret, &node.at, problems);
+    check_header_text(secret, &node.at, problems);
+    Some(secret.clone())
+}
+
+pub(super) fn storage(mut section: Section<'_>, problems: &mut Problems) -> StorageConfig {
+    let config = StorageConfig {
+        sqlite_path: sqlite_path(&mut section, problems),
+        retention: section.duration("retention", &RETENTION, problems),
+        ballast: section.size("ballast", &BALLAST, problems),
+    };
+    section.finish(&[], problems);
+    config
+}
+
+pub(super) fn plugins(
+    mut section: Section<'_>,
+    storage: &StorageConfig,
+    problems: &mut Problems,
+) -> PluginsConfig {
+    let beside_main = || section_folder(&section).join("plugins");
+    let default_directory = beside_main();
+    let default_cache = storage.sqlite_path.parent().unwrap_or(Path::new("")).join("cache");
+    let config = PluginsConfig {
+        directory: section.path("directory", problems).map_or(default_directory, |(_, path)| path),
+        size_max: section.size("size_max", &PLUGIN_SIZE_MAX, problems),
+        cache: section.path("cache", problems).map_or(default_cache, |(_, path)| path),
+    };
+    section.finish(&[], problems);
+    config
+}
+
+/// The folder of the file in which a section stands, or would.
+fn section_folder(section: &Section<'_>) -> PathBuf {
+    section.at.file.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+fn listen(section: &mut Section<'_>, default_port: u16, problems: &mut Problems) -> Listen {
+    // Only this machine, until the operator says otherwise.
+    let default = SocketAddr::from(([127, 0, 0, 1], default_port));
+    let Some((at, text)) = section.string("listen", problems) else {
+        return Listen::Tcp(default);
+    };
+    match text.parse() {
+        Ok(address) => return Listen::Tcp(address),
+        Err(_) if text.starts_with("unix:") || text.starts_with("systemd:") => {
+            let help = Some(format!("an IP address and a port, as `{default}`"));
+            problems.push(at, format!("{} is not in this version", shown(text)), help);
+        }
+        Err(_) => {
+            let help = Some(format!("an IP address and a port, as `{default}`"));
+            problems.push(at, format!("{} is not an address", shown(text)), help);
+        }
+    }
+    Listen::Tcp(default)
+}
+
+/// The path in `sqlite:<path>`. What stands in another form is never told: it may hold a password.
+fn sqlite_path(section: &mut Section<'_>, problems: &mut Problems) -> PathBuf {
+    const HELP: &str = "`sqlite:` and the path of a file, as `sqlite:data/sluice.db`";
+    let default = section_folder(section).join("data/sluice.db");
+    let Some((at, text)) = section.string("url", problems) else { return default };
+    let message = match text.split_once(':') {
+        Some(("sqlite", "" | ":memory:")) => "names no file",
+        Some(("sqlite", file)) if file.starts_with("//") || file.contains('?') => {
+            "is not a path after `sqlite:`"
+        }
+        Some(("sqlite", file)) => return path(at, file, problems).unwrap_or(default),
+        Some(("postgres" | "postgresql", _)) => "PostgreSQL is not in this version",
+        _ => "is not a storage URL",
+    };
+    problems.push(at, message, Some(HELP.to_owned()));
+    default
+}
