@@ -5,3 +5,4 @@
 pub mod config;
 pub mod faults;
 pub mod model;
+pub mod storage;

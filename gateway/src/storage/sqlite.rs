@@ -1,0 +1,420 @@
+//! The embedded engine: one SQLite file, one thread that writes, a few that read.
+//!
+//! What it promises beyond [`Storage`]:
+//! - An answer follows the `fsync` of its transaction (WAL, `synchronous=FULL`).
+//! - After an I/O error at commit nothing is acknowledged any more (`failed` resolves).
+//! - On a full disk commits are refused, the ballast's room keeps the bookkeeping of deliveries
+//!   going, and commits are taken again by themselves when there is room. A store that cannot even
+//!   be opened for want of room comes up refusing, and opens when it can.
+//! - What waits (due times, leases) goes by an even clock, whatever happens to the wall's.
+//! - A database that was deleted, renamed or replaced while it is used is a failure of storage.
+//! - One process uses a file: a second one is refused.
+//!
+//! Where the time of a commit goes, and what was done about it: everything is encoded and hashed on
+//! the caller's thread; rows are appended; a delivery that succeeds at once is written twice, in the
+//! same page, and enters no index; keys are moved to their table in order ([`keys`]); events are
+//! handed to delivery in memory ([`queue`]). The table stays the truth for all of it.
+
+mod ballast;
+mod encode;
+mod failure;
+mod fresh;
+mod group;
+mod identity;
+mod jobs;
+mod keys;
+mod load;
+mod open;
+mod query;
+mod queue;
+mod readers;
+mod recover;
+mod seen;
+mod shared;
+mod start;
+mod statements;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod times;
+mod upkeep;
+mod writer;
+
+use std::fs::File;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use self::ballast::Room;
+use self::jobs::{Job, Place};
+use self::keys::KeyProbe;
+pub use self::open::OpenError;
+use self::queue::{Leasing, Taken};
+use self::readers::{Open, Readers};
+use self::shared::Shared;
+use self::start::{Opener, Start};
+use self::times::{EvenClock, Moment};
+use self::writer::Writer;
+use crate::model::{
+    AdapterName, AttemptRecord, Clock, DeadLetterReason, DestinationName, IdempotencyKey,
+    LeasedDelivery, RequestId, RouteName, UnixMillis,
+};
+use crate::storage::{
+    Commit, Committed, RequestFilter, RequestSummary, Storage, StorageError, StorageFuture,
+    StorageHealth, StoredRequest,
+};
+
+/// Threads that answer questions of the operator.
+const QUERY_READERS: usize = 2;
+
+/// Connections for `seen`, which blocks its caller: as many as calls run at once on small machines.
+const SEEN_READERS: usize = 2;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    pub clock: Arc<dyn Clock>,
+    /// What due times and leases go by; it must not jump.
+    pub even_clock: Arc<dyn Clock>,
+    /// Bytes of the ballast file; 0 for none.
+    pub ballast_bytes: u64,
+    /// Commits and records that may wait for the writer; beyond it, commits are refused as `Busy`.
+    pub queue_bound: usize,
+    /// Page cache of the writer, in KiB.
+    pub cache_kib: u32,
+}
+
+impl SqliteOptions {
+    /// The defaults: 64 MiB of ballast, 4,096 waiting, 16 MiB of page cache, and an even clock that
+    /// begins at `clock`'s time.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let even_clock = Arc::new(EvenClock::starting_at(clock.now()));
+        Self {
+            clock,
+            even_clock,
+            ballast_bytes: 64 * 1024 * 1024,
+            queue_bound: 4_096,
+            cache_kib: 16 * 1024,
+        }
+    }
+}
+
+/// A store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStorage {
+    shared: Arc<Shared>,
+    jobs: Sender<Job>,
+    /// Bounds what waits in `jobs`.
+    places: Arc<Semaphore>,
+    /// Reads what is due. Of its own, so that no operator's question holds deliveries up.
+    due: Readers,
+    queries: Readers,
+    path: PathBuf,
+    seen: Vec<Mutex<Option<Connection>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Whether the writer has ended.
+    ended: watch::Receiver<bool>,
+    /// Held as long as the file is used.
+    lock: Mutex<Option<File>>,
+}
+
+impl SqliteStorage {
+    /// Opens the store at `path`, made where it does not exist. Blocks for the time of it.
+    ///
+    /// On a full disk it opens without its ballast, and refuses commits until there is room.
+    ///
+    /// # Errors
+    ///
+    /// Where another process uses it, a newer gateway or another program wrote it, or it cannot be
+    /// opened.
+    pub fn open(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, OpenError> {
+        let opener = start::opener(path, options.cache_kib);
+        Self::open_with(path, options, opener)
+    }
+
+    fn open_with(
+        path: &Path,
+        options: SqliteOptions,
+        opener: Opener,
+    ) -> Result<Arc<Self>, OpenError> {
+        let lock = open::lock(path)?;
+        let room = Room::new(open::beside(path, ".ballast"), options.ballast_bytes);
+        let shared = Arc::new(Shared::new(options.clock, options.even_clock));
+        let (ending, ended) = watch::channel(false);
+        let start = Start::new(Arc::clone(&shared), room, opener, ending)?;
+        let open = if start.is_open() { Open::Now } else { Open::Later };
+        let due = Readers::start(path, "due", 1, open)?;
+        let queries = Readers::start(path, "query", QUERY_READERS, open)?;
+        let (jobs, receiver) = mpsc::channel();
+        let writer = thread::Builder::new()
+            .name("storage-writer".to_owned())
+            .spawn(move || start.run(&receiver))
+            .map_err(OpenError::Thread)?;
+        Ok(Arc::new(Self {
+            shared,
+            jobs,
+            places: Arc::new(Semaphore::new(options.queue_bound)),
+            due,
+            queries,
+            path: path.to_owned(),
+            seen: (0..SEEN_READERS).map(|_| Mutex::default()).collect(),
+            writer: Mutex::new(Some(writer)),
+            ended,
+            lock: Mutex::new(Some(lock)),
+        }))
+    }
+
+    /// Waits for a place in the writer's queue.
+    async fn place(&self) -> Result<Place, StorageError> {
+        if let Some(over) = self.shared.over() {
+            return Err(over);
+        }
+        Arc::clone(&self.places).acquire_owned().await.map_err(|_| StorageError::Closed)
+    }
+
+    /// Sends a job and waits for its answer.
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StorageError>>) -> Job,
+    ) -> Result<T, StorageError> {
+        let (reply, answer) = oneshot::channel();
+        if self.jobs.send(job(reply)).is_err() {
+            return Err(self.ended());
+        }
+        answer.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// Has the writer do something between two groups.
+    async fn ask_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let place = self.place().await?;
+        let task = |reply: oneshot::Sender<_>| {
+            // Whoever asked may have given up.
+            Job::Task(Box::new(move |writer| drop(reply.send(writer.and_then(work)))), place)
+        };
+        self.ask(task).await
+    }
+
+    /// Why the writer answers no more.
+    fn ended(&self) -> StorageError {
+        self.shared.over().unwrap_or(StorageError::Closed)
+    }
+
+    async fn load(
+        &self,
+        destination: &DestinationName,
+        now: UnixMillis,
+    ) -> Result<(), StorageError> {
+        let (shared, destination) = (Arc::clone(&self.shared), destination.clone());
+        let read =
+            move |connection: &Connection| load::load(connection, &shared, &destination, now);
+        let unreadable = self.due.ask(read).await?;
+        if !unreadable.is_empty() {
+            let give_up = move |writer: &mut Writer<'_>| {
+                writer.give_up(&unreadable, DeadLetterReason::Corrupt)
+            };
+            self.ask_writer(give_up).await?;
+        }
+        Ok(())
+    }
+
+    async fn lease_due(
+        &self,
+        destination: &DestinationName,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Vec<LeasedDelivery>, StorageError> {
+        let mut leasing = Leasing::of(limit);
+        loop {
+            if let Some(over) = self.shared.over() {
+                return Err(over);
+            }
+            let moment = self.shared.moment();
+            let until = moment.even.after(lease);
+            let taken = self.shared.queue().take(destination, moment.even, until, &mut leasing);
+            match taken {
+                Taken::Enough => return Ok(told_by_the_wall(leasing.leased, moment)),
+                Taken::LoadFirst => self.load(destination, moment.even).await?,
+            }
+        }
+    }
+
+    async fn sweep_all(&self, retention: Duration) -> Result<u64, StorageError> {
+        let retention_ms = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+        let cutoff = UnixMillis(self.shared.now().0.saturating_sub(retention_ms));
+        let mut sweep = self.ask_writer(move |writer| Ok(writer.begin_sweep(cutoff))).await?;
+        while !sweep.is_over() {
+            sweep = self.ask_writer(move |writer| writer.sweep_step(sweep)).await?;
+        }
+        Ok(sweep.deleted)
+    }
+
+    fn join(&self) {
+        self.due.join();
+        self.queries.join();
+        for reader in &self.seen {
+            reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("The writer of the store panicked.");
+        }
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// What is leased ends, for those who attempt it, by the wall clock.
+fn told_by_the_wall(mut leased: Vec<LeasedDelivery>, moment: Moment) -> Vec<LeasedDelivery> {
+    for leased in &mut leased {
+        leased.until = moment.wall_at(leased.until);
+    }
+    leased
+}
+
+impl Drop for SqliteStorage {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        // It may have ended already.
+        drop(self.jobs.send(Job::Close));
+        self.join();
+    }
+}
+
+impl Storage for SqliteStorage {
+    fn commit(&self, commit: Commit) -> StorageFuture<'_, Committed> {
+        Box::pin(async move {
+            if let Some(over) = self.shared.over() {
+                return Err(over);
+            }
+            if self.shared.full.load(Ordering::Acquire) {
+                return Err(StorageError::Full);
+            }
+            let place = Arc::clone(&self.places).try_acquire_owned();
+            let place = place.map_err(|_| StorageError::Busy)?;
+            let prepared = Box::new(encode::prepare(commit, self.shared.salt()?)?);
+            self.ask(|reply| Job::Commit(prepared, reply, place)).await
+        })
+    }
+
+    fn seen(
+        &self,
+        route: &RouteName,
+        adapter: &AdapterName,
+        key: &IdempotencyKey,
+        now: UnixMillis,
+    ) -> Result<bool, StorageError> {
+        if let Some(over) = self.shared.over() {
+            return Err(over);
+        }
+        self.seen_now(&KeyProbe::new(self.shared.salt()?, key, route, adapter), now)
+    }
+
+    fn lease(
+        &self,
+        destination: &DestinationName,
+        limit: usize,
+        lease: Duration,
+    ) -> StorageFuture<'_, Vec<LeasedDelivery>> {
+        let destination = destination.clone();
+        Box::pin(async move { self.lease_due(&destination, limit, lease).await })
+    }
+
+    fn record(&self, attempts: Vec<AttemptRecord>) -> StorageFuture<'_, usize> {
+        Box::pin(async move {
+            let place = self.place().await?;
+            self.ask(|reply| Job::Record(attempts, reply, place)).await
+        })
+    }
+
+    fn next_due(&self, destination: &DestinationName) -> StorageFuture<'_, Option<UnixMillis>> {
+        let moment = self.shared.moment();
+        let due = self.shared.queue().next_due(destination, moment.even);
+        let due = due.map(|due| moment.wall_at(due));
+        let due = self.shared.over().map_or(Ok(due), Err);
+        Box::pin(std::future::ready(due))
+    }
+
+    fn nudges(&self) -> watch::Receiver<u64> {
+        self.shared.nudges.subscribe()
+    }
+
+    fn retire_destinations(&self, configured: Vec<DestinationName>) -> StorageFuture<'_, u64> {
+        Box::pin(async move {
+            let (configured, mut all) = (Arc::new(configured), 0);
+            loop {
+                let configured = Arc::clone(&configured);
+                let step = self.ask_writer(move |writer| writer.retire_step(&configured)).await?;
+                if step == 0 {
+                    return Ok(all);
+                }
+                all += step;
+            }
+        })
+    }
+
+    fn requests(&self, filter: RequestFilter) -> StorageFuture<'_, Vec<RequestSummary>> {
+        Box::pin(self.queries.ask(move |connection| query::requests(connection, &filter)))
+    }
+
+    fn request(&self, id: RequestId) -> StorageFuture<'_, Option<StoredRequest>> {
+        Box::pin(self.queries.ask(move |connection| query::request(connection, &id)))
+    }
+
+    fn health(&self) -> StorageFuture<'_, StorageHealth> {
+        let refusing = match self.shared.over() {
+            Some(over) => Some(over.to_string()),
+            None if self.shared.full.load(Ordering::Acquire) => {
+                Some(StorageError::Full.to_string())
+            }
+            None => None,
+        };
+        let health = StorageHealth {
+            refusing,
+            pending_deliveries: encode::unsql(self.shared.pending.load(Ordering::Relaxed)),
+            dead_letters: encode::unsql(self.shared.dead.load(Ordering::Relaxed)),
+        };
+        Box::pin(std::future::ready(Ok(health)))
+    }
+
+    fn sweep(&self, retention: Duration) -> StorageFuture<'_, u64> {
+        Box::pin(self.sweep_all(retention))
+    }
+
+    fn failed(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>> {
+        let mut failed = self.shared.failed.subscribe();
+        Box::pin(async move {
+            let reason =
+                failed.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+            match reason {
+                Some(reason) => reason,
+                // The sender lives as long as this store, which this future borrows.
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            self.shared.closed.store(true, Ordering::Release);
+            // It may have ended already.
+            drop(self.jobs.send(Job::Close));
+            let mut ended = self.ended.clone();
+            drop(ended.wait_for(|ended| *ended).await);
+            // All of its threads are at their ends: this does not block for long.
+            self.join();
+        })
+    }
+}

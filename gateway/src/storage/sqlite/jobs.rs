@@ -1,0 +1,101 @@
+//! What the writer is asked to do, and how what queued up becomes one group.
+
+use std::sync::mpsc::Receiver;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::encode::{Prepared, PreparedEvent};
+use super::writer::Writer;
+use crate::model::AttemptRecord;
+use crate::storage::{Committed, StorageError};
+
+/// Commits and records in one transaction: beyond this a sync costs each of them nothing any more,
+/// and the first would only wait longer.
+const GROUP_MAX: usize = 256;
+
+/// Bytes of bodies and events in one transaction; what is dirty stays within the page cache.
+const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A place in the queue, given back when its job begins.
+pub(super) type Place = OwnedSemaphorePermit;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StorageError>>;
+
+/// Runs between groups, and answers through what it captured; given the error instead where there
+/// is no writer yet.
+pub(super) type Task = Box<dyn FnOnce(Result<&mut Writer<'_>, StorageError>) + Send>;
+
+/// What the writer is asked to do.
+pub(super) enum Job {
+    Commit(Box<Prepared>, Reply<Committed>, Place),
+    Record(Vec<AttemptRecord>, Reply<usize>, Place),
+    Task(Task, Place),
+    Close,
+}
+
+/// A commit or record of a group.
+pub(super) enum Member {
+    Commit(Box<Prepared>, Reply<Committed>),
+    Record(Vec<AttemptRecord>, Reply<usize>),
+}
+
+/// What a member is answered once its group is on disk.
+pub(super) enum Done {
+    Committed(Committed),
+    Recorded(usize),
+}
+
+/// Takes what has queued up behind `first`, within the bounds of a group. Returns what came next
+/// and does not belong in a group.
+pub(super) fn gather(first: Job, jobs: &Receiver<Job>) -> (Vec<Member>, Option<Job>) {
+    let (mut members, mut bytes) = (Vec::with_capacity(GROUP_MAX), 0);
+    let mut next = Some(first);
+    while let Some(job) = next.take() {
+        match job {
+            Job::Commit(commit, reply, place) => {
+                drop(place);
+                bytes += commit.body.len() + commit.record_json.len();
+                bytes += commit.events.iter().map(PreparedEvent::bytes).sum::<usize>();
+                members.push(Member::Commit(commit, reply));
+            }
+            Job::Record(attempts, reply, place) => {
+                drop(place);
+                members.push(Member::Record(attempts, reply));
+            }
+            Job::Task(..) | Job::Close => return (members, Some(job)),
+        }
+        if members.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {
+            break;
+        }
+        next = jobs.try_recv().ok();
+    }
+    (members, None)
+}
+
+/// Commits and records apart.
+pub(super) fn split(members: Vec<Member>) -> (Vec<Member>, Vec<Member>) {
+    members.into_iter().partition(|member| matches!(member, Member::Commit(..)))
+}
+
+// Nobody need wait for an answer any more: what was committed stays committed.
+
+pub(super) fn answer(members: Vec<Member>, replies: Vec<Done>) {
+    for (member, reply) in members.into_iter().zip(replies) {
+        match (member, reply) {
+            (Member::Commit(_, to), Done::Committed(committed)) => drop(to.send(Ok(committed))),
+            (Member::Record(_, to), Done::Recorded(recorded)) => drop(to.send(Ok(recorded))),
+            (Member::Commit(..), Done::Recorded(_)) | (Member::Record(..), Done::Committed(_)) => {
+                debug_assert!(false, "replies come in the order of members");
+            }
+        }
+    }
+}
+
+pub(super) fn refuse(members: Vec<Member>, error: &StorageError) {
+    for member in members {
+        match member {
+            Member::Commit(_, to) => drop(to.send(Err(error.clone()))),
+            Member::Record(_, to) => drop(to.send(Err(error.clone()))),
+        }
+    }
+}

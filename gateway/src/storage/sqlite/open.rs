@@ -1,0 +1,234 @@
+//! Opening: one process, a SQLite that is new enough, settings that really hold, a known schema.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::encode::unsql;
+use super::failure::classify;
+use crate::storage::StorageError;
+
+/// Older ones may corrupt a database in WAL mode that several connections use (fixed in 3.51.3).
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// Says "this is a Sluice store" in the header of the file: `SLCE`.
+const APPLICATION_ID: i64 = 0x534C_4345;
+
+/// Page size of new stores. What appends fills pages of any size; the table of keys is written in
+/// random pages, which should be small.
+const PAGE_BYTES: u32 = 4_096;
+
+/// The log is cut back to this after a copy into the database.
+const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Mode of every file made here: requests and events hold personal data. SQLite gives the log and
+/// the index of the log the mode of the database.
+pub(super) const FILE_MODE: u32 = 0o600;
+
+/// Mode of a folder made for them.
+const FOLDER_MODE: u32 = 0o700;
+
+/// Forward only: a migration that was released is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("another gateway{holder} uses `{path}`: each needs a store of its own")]
+    InUse { path: PathBuf, holder: String },
+    #[error("could not lock `{path}`")]
+    Lock { path: PathBuf, source: io::Error },
+    #[error("this build contains SQLite {found}; 3.51.3 or newer is needed")]
+    OldSqlite { found: &'static str },
+    #[error("`{path}` is a database of another program")]
+    Foreign { path: PathBuf },
+    #[error(
+        "`{path}` was written by a newer gateway (schema {found}; this one knows {known}): run that version again, or restore a backup"
+    )]
+    NewerSchema { path: PathBuf, found: i64, known: usize },
+    #[error("SQLite did not take the setting `{name}`: it is {found}, {wanted} is needed")]
+    Setting { name: &'static str, found: String, wanted: String },
+    #[error("there is no room on the disk to open `{path}`, even without the ballast")]
+    NoRoom { path: PathBuf },
+    #[error("could not open `{path}`")]
+    Unusable { path: PathBuf, source: rusqlite::Error },
+    #[error("could not make `{path}`")]
+    File { path: PathBuf, source: io::Error },
+    #[error("could not start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// `path` with `suffix` after its name, as SQLite names its own companions.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes this process the only one of the store, until the file is dropped.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let lock_path = beside(path, ".lock");
+    let failed = |source| OpenError::Lock { path: lock_path.clone(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(FOLDER_MODE).create(folder).map_err(failed)?;
+    }
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(FILE_MODE)
+        .open(&lock_path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let known = file.read_to_string(&mut pid).is_ok() && !pid.trim().is_empty();
+            let holder = if known { format!(" (process {})", pid.trim()) } else { String::new() };
+            return Err(OpenError::InUse { path: path.to_owned(), holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // Only for the sentence above; on a full disk the lock holds without it.
+    let named = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    if let Err(error) = named {
+        tracing::debug!(%error, "The lock file does not name this process.");
+    }
+    Ok(file)
+}
+
+/// Opens the writer's connection: settings asserted, schema brought up to date.
+pub(super) fn writer(path: &Path, cache_kib: u32) -> Result<Connection, OpenError> {
+    if rusqlite::version_number() < SQLITE_VERSION_MIN {
+        return Err(OpenError::OldSqlite { found: rusqlite::version() });
+    }
+    make_file(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(unusable(path))?;
+    // First of all: a file that is not ours must stay as it is.
+    let done = identify(path, &connection)?;
+    configure(&connection, cache_kib).map_err(unusable(path))?;
+    for (name, wanted) in [
+        ("journal_mode", "wal"),
+        ("synchronous", "2"),
+        ("foreign_keys", "1"),
+        ("trusted_schema", "0"),
+        ("wal_autocheckpoint", "0"),
+    ] {
+        let found = pragma(&connection, name).map_err(unusable(path))?;
+        if found != wanted {
+            return Err(OpenError::Setting { name, found, wanted: wanted.to_owned() });
+        }
+    }
+    migrate(&mut connection, done).map_err(unusable(path))?;
+    Ok(connection)
+}
+
+/// Makes an empty file where there is none: SQLite itself would let others read it.
+fn make_file(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    let made = options.create(true).truncate(false).write(true).mode(FILE_MODE).open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if super::ballast::is_want_of_room(&error) => {
+            Err(OpenError::NoRoom { path: path.to_owned() })
+        }
+        Err(source) => Err(OpenError::File { path: path.to_owned(), source }),
+    }
+}
+
+fn configure(connection: &Connection, cache_kib: u32) -> rusqlite::Result<()> {
+    // `page_size` counts only for a file that is being made, before it becomes WAL.
+    connection.execute_batch(&format!(
+        "PRAGMA page_size = {PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0; \
+         PRAGMA journal_size_limit = {LOG_BYTES_MAX}; PRAGMA temp_store = MEMORY; \
+         PRAGMA cache_size = -{cache_kib};"
+    ))
+}
+
+/// Opens a connection that can only read.
+pub(super) fn reader(path: &Path, cache_kib: u32) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.execute_batch(&format!(
+            "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -{cache_kib}"
+        ))?;
+        connection.set_prepared_statement_cache_capacity(32);
+        Ok(connection)
+    };
+    open().map_err(unusable(path))
+}
+
+pub(super) fn unusable(path: &Path) -> impl Fn(rusqlite::Error) -> OpenError + Copy + '_ {
+    |source| match classify(&source) {
+        StorageError::Full => OpenError::NoRoom { path: path.to_owned() },
+        StorageError::Busy
+        | StorageError::Fatal { .. }
+        | StorageError::Closed
+        | StorageError::Failed { .. } => OpenError::Unusable { path: path.to_owned(), source },
+    }
+}
+
+/// The value of a setting as SQLite has it now.
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<String> {
+    connection.query_row(&format!("PRAGMA {name}"), [], |row| {
+        let value = row.get_ref(0)?;
+        Ok(match value.as_i64() {
+            Ok(number) => number.to_string(),
+            Err(_) => value.as_str()?.to_owned(),
+        })
+    })
+}
+
+/// Bytes of the database's pages that hold nothing: they are written before the file grows.
+pub(super) fn unused_bytes(connection: &Connection) -> u64 {
+    let number = |name: &str| {
+        let sql = format!("PRAGMA {name}");
+        connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map_or(0, unsql)
+    };
+    number("freelist_count").saturating_mul(number("page_size"))
+}
+
+/// How many migrations the store at `path` has behind it.
+fn identify(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+    let number = |sql: &str| {
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(unusable(path))
+    };
+    let found = number("PRAGMA user_version")?;
+    let application = number("PRAGMA application_id")?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let new = found == 0 && application == 0 && tables == 0;
+    if !new && application != APPLICATION_ID {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    match usize::try_from(found) {
+        Ok(done) if done <= MIGRATIONS.len() => Ok(done),
+        _ => {
+            let known = MIGRATIONS.len();
+            Err(OpenError::NewerSchema { path: path.to_owned(), found, known })
+        }
+    }
+}
+
+/// Applies what follows the first `done` migrations, each in a transaction with its number.
+fn migrate(connection: &mut Connection, done: usize) -> rusqlite::Result<()> {
+    for (version, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}",
+            version + 1
+        ))?;
+        transaction.commit()?;
+    }
+    Ok(())
+}

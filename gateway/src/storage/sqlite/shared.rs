@@ -1,0 +1,108 @@
+//! What the writer, the readers and the callers share.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
+
+use tokio::sync::watch;
+
+use super::keys::RecentKeys;
+use super::queue::DueQueue;
+use super::times::Moment;
+use crate::model::{Clock, UnixMillis};
+use crate::storage::StorageError;
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    clock: Arc<dyn Clock>,
+    /// What due times and leases go by.
+    even: Arc<dyn Clock>,
+    /// Opens every key digest of this store. Absent until it could be opened.
+    salt: OnceLock<[u8; 16]>,
+    recent: RwLock<RecentKeys>,
+    queue: Mutex<DueQueue>,
+    pub(super) nudges: watch::Sender<u64>,
+    pub(super) failed: watch::Sender<Option<String>>,
+    /// Commits are refused: the disk is full.
+    pub(super) full: AtomicBool,
+    pub(super) closed: AtomicBool,
+    pub(super) pending: AtomicI64,
+    pub(super) dead: AtomicI64,
+}
+
+impl Shared {
+    pub(super) fn new(clock: Arc<dyn Clock>, even: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            even,
+            salt: OnceLock::new(),
+            recent: RwLock::default(),
+            queue: Mutex::default(),
+            nudges: watch::Sender::new(0),
+            failed: watch::Sender::new(None),
+            full: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            pending: AtomicI64::new(0),
+            dead: AtomicI64::new(0),
+        }
+    }
+
+    /// The time of the wall.
+    pub(super) fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment { wall: self.clock.now(), even: self.even.now() }
+    }
+
+    /// What opens key digests; an error while a full disk keeps the store from being opened.
+    pub(super) fn salt(&self) -> Result<&[u8; 16], StorageError> {
+        self.salt.get().ok_or(StorageError::Full)
+    }
+
+    /// The store is open, and memory is as it was.
+    pub(super) fn is_open_with(&self, salt: [u8; 16]) {
+        // Said once: opening is not tried again after it succeeded.
+        self.salt.get_or_init(|| salt);
+    }
+
+    // A panic elsewhere must not stop deliveries: what the locks guard is whole between any two
+    // statements that could panic.
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, DueQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn recent(&self) -> RwLockReadGuard<'_, RecentKeys> {
+        self.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn recent_mut(&self) -> RwLockWriteGuard<'_, RecentKeys> {
+        self.recent.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn nudge(&self) {
+        self.nudges.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Storage has failed for good; the first reason stays.
+    pub(super) fn fail(&self, detail: &str) {
+        self.failed.send_if_modified(|reason| {
+            let first = reason.is_none();
+            if first {
+                *reason = Some(detail.to_owned());
+            }
+            first
+        });
+    }
+
+    /// Why nothing may be asked of the store any more.
+    pub(super) fn over(&self) -> Option<StorageError> {
+        if let Some(detail) = self.failed.borrow().clone() {
+            return Some(StorageError::Fatal { detail });
+        }
+        self.closed.load(Ordering::Acquire).then_some(StorageError::Closed)
+    }
+}

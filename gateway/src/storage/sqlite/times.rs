@@ -1,0 +1,67 @@
+//! Two clocks: the wall's, which may jump, and one that runs evenly.
+//!
+//! What is written about the past (when a request arrived, when an attempt was made) and windows of
+//! keys go by the wall clock. What is waited for (when a delivery is due, when a lease ends) goes by
+//! the even one, so that a corrected clock neither holds deliveries up nor ends leases early. It
+//! begins at the wall's time, so that a restart finds in the table what it can go on with.
+
+use std::time::Instant;
+
+use crate::model::{Clock, UnixMillis};
+
+/// Runs evenly from the wall's time at its making.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EvenClock {
+    wall: UnixMillis,
+    at: Instant,
+}
+
+impl EvenClock {
+    pub(super) fn starting_at(wall: UnixMillis) -> Self {
+        Self { wall, at: Instant::now() }
+    }
+}
+
+impl Clock for EvenClock {
+    fn now(&self) -> UnixMillis {
+        self.wall.after(self.at.elapsed())
+    }
+}
+
+/// One moment, as both clocks show it. The world outside names times of the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    pub(super) wall: UnixMillis,
+    pub(super) even: UnixMillis,
+}
+
+impl Moment {
+    /// What the even clock will show when the wall clock, running on from here, shows `wall`.
+    pub(super) const fn even_at(self, wall: UnixMillis) -> UnixMillis {
+        moved(wall, self.wall, self.even)
+    }
+
+    /// The reverse of [`even_at`](Self::even_at).
+    pub(super) const fn wall_at(self, even: UnixMillis) -> UnixMillis {
+        moved(even, self.even, self.wall)
+    }
+}
+
+const fn moved(time: UnixMillis, from: UnixMillis, to: UnixMillis) -> UnixMillis {
+    UnixMillis(time.0.saturating_add(to.0).saturating_sub(from.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_as_far_from_now_on_either_clock() {
+        for (wall, even) in [(1_000, 1_000), (1_000, 5_000), (5_000, 1_000)] {
+            let moment = Moment { wall: UnixMillis(wall), even: UnixMillis(even) };
+            assert_eq!(moment.even_at(UnixMillis(wall + 7)), UnixMillis(even + 7));
+            assert_eq!(moment.wall_at(UnixMillis(even + 7)), UnixMillis(wall + 7));
+            assert_eq!(moment.even_at(UnixMillis(wall - 7)), UnixMillis(even - 7));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the writer does between groups so that it can go on: the log, the disk, the path.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::failure::classify;
+use super::open::unused_bytes;
+use super::writer::Writer;
+use crate::storage::StorageError;
+
+/// Pages in the log after which it is copied into the database. Pages that many groups wrote are
+/// copied once, so more is cheaper; but one copy must stay a short pause.
+const CHECKPOINT_PAGES: i32 = 8_192;
+
+/// What such a log takes on the disk, but for the head of each page.
+pub(super) const LOG_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How often a full disk is looked at again.
+const ROOM_LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// How often the path is looked at: what is written after it leads elsewhere is lost at the next
+/// start, so for no longer than this.
+const PATH_LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Writer<'_> {
+    pub(super) fn checkpoint_when_due(&mut self) {
+        if self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
+            self.checkpoint("PASSIVE");
+        }
+    }
+
+    /// Copies the log into the database. An I/O error is as fatal as one at commit: what could not
+    /// be copied is in the log still, and the next start copies it.
+    pub(super) fn checkpoint(&mut self, mode: &str) {
+        self.log_pages.store(0, Ordering::Relaxed);
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        if let Err(error) = self.connection.query_row(&sql, [], |_| Ok(())) {
+            self.take_note(&classify(&error));
+        }
+    }
+
+    /// Does what an error of the writer's own work asks for.
+    pub(super) fn take_note(&mut self, error: &StorageError) {
+        match error {
+            StorageError::Fatal { detail } => self.shared.fail(detail),
+            StorageError::Full => self.take_no_commits(),
+            StorageError::Busy | StorageError::Closed | StorageError::Failed { .. } => {}
+        }
+    }
+
+    /// The disk is full: from here on its room is for what must go on.
+    pub(super) fn take_no_commits(&mut self) {
+        self.shared.full.store(true, Ordering::Release);
+        self.room.release();
+        self.next_look = self.next_look.min(Instant::now() + ROOM_LOOK_EVERY);
+    }
+
+    /// Looks whether the path still leads to the store, and at a full disk whether it still is.
+    pub(super) fn look_when_due(&mut self) {
+        if Instant::now() < self.next_look {
+            return;
+        }
+        if let Some(lost) = self.identity.lost() {
+            self.shared.fail(&lost);
+            return;
+        }
+        if self.shared.full.load(Ordering::Acquire) {
+            self.look_for_room();
+        }
+        let full = self.shared.full.load(Ordering::Acquire);
+        let next = if full { ROOM_LOOK_EVERY } else { PATH_LOOK_EVERY };
+        // From now, not from before: a copy of the log may have taken long.
+        self.next_look = Instant::now() + next;
+    }
+
+    /// Where there is room again, makes the ballast again and takes commits.
+    fn look_for_room(&mut self) {
+        self.checkpoint("TRUNCATE");
+        if !self.has_failed() && self.room.restore(unused_bytes(self.connection)) {
+            tracing::info!("The disk has room again: requests are taken.");
+            self.shared.full.store(false, Ordering::Release);
+        }
+    }
+}
