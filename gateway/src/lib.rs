@@ -2,7 +2,10 @@
 //!
 //! Unsafe code is denied by the workspace's lints; the one exception is in `adapter::cache`.
 
+pub mod adapter;
 pub mod config;
 pub mod faults;
 pub mod model;
 pub mod storage;
+pub mod telemetry;
+pub mod verification;

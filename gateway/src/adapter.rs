@@ -1,0 +1,321 @@
+//! Adapters: components in a sandbox.
+//!
+//! A [`Plugin`] is a component file, checked and described. An [`Adapter`] is a plugin that has
+//! taken up its settings: a snapshot of its memory, from which every call starts afresh. Nothing
+//! of one call is left for the next.
+//!
+//! Invariants: no WASI is linked; a secret never enters a sandbox; a call ends in exactly one of
+//! the four ways of [`End`]; only compiled code that this gateway itself wrote and authenticated
+//! is loaded.
+
+mod cache;
+mod call;
+mod configure;
+mod describe;
+mod engine;
+mod host;
+mod imports;
+mod inspect;
+mod load;
+mod log_budget;
+mod outcome;
+mod preinitialise;
+mod text;
+mod ticker;
+mod v1;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use cache::CacheCounts;
+use cache::{Cache, Fingerprint};
+pub use describe::{Description, EventType, FactColumn, PausedAnswer, SecretRole, Travels, View};
+
+use configure::Start;
+use engine::Runtime;
+use host::Shared;
+use load::Source;
+
+use crate::model::{
+    AdapterName, Answer, CallReads, Fact, IdempotencyKey, InboundRequest, PluginName,
+    PluginVersion, Rejection, RequestId, RouteName, UnixMillis, VerdictRecord,
+};
+use crate::verification::{Presented, RouteSecrets};
+
+/// Bounds of the sandbox; every field has a default that suits production.
+#[derive(Clone, Debug)]
+pub struct SandboxLimits {
+    /// Wall time of one call, instantiation included. Default 100 ms.
+    pub deadline: Duration,
+    /// Linear memory of one call, in bytes, on a route that takes bodies of up to 1 MiB; six bytes
+    /// more for each byte that it takes beyond. Default 16 MiB.
+    pub memory: usize,
+    /// Calls at once. Default: the number of cores.
+    pub calls_in_flight_max: usize,
+    /// Largest component file, in bytes. Default 2 MiB.
+    pub component_bytes_max: u64,
+    /// Folder of compiled code; made with mode 0700. Absent: nothing is kept.
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for SandboxLimits {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_millis(100),
+            memory: 16 << 20,
+            calls_in_flight_max: std::thread::available_parallelism().map_or(2, usize::from),
+            component_bytes_max: 2 << 20,
+            cache: None,
+        }
+    }
+}
+
+/// Why a component cannot be used. `Display` is one sentence that names the plugin, what is at
+/// fault (the import, the export, the version, the limit) and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin `{plugin}`: {message}")]
+pub struct LoadError {
+    pub plugin: PluginName,
+    pub message: String,
+    #[source]
+    pub source: Option<anyhow::Error>,
+}
+
+/// One complaint of `configure`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsProblem {
+    /// Absent: the adapter's own settings.
+    pub route: Option<RouteName>,
+    /// Dotted path within the settings; empty for the whole.
+    pub path: String,
+    pub message: String,
+}
+
+/// Why an adapter could not be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    /// The plugin found mistakes in its settings.
+    #[error("the plugin refused its settings")]
+    Problems(Vec<SettingsProblem>),
+    /// It trapped, ran out of time or broke the contract.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+/// Why a call runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Live,
+    Replay,
+    Test,
+}
+
+impl Cause {
+    /// The word an adapter is told.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Replay => "replay",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Answers `seen(key)` from what is stored. `None`: the store could not be read (the call traps
+/// and the request is answered 503).
+pub trait SeenReader: Send + Sync + fmt::Debug {
+    fn seen(&self, key: &IdempotencyKey) -> Option<bool>;
+}
+
+/// One call of `receive`.
+#[derive(Clone, Debug)]
+pub struct ReceiveCall {
+    pub cause: Cause,
+    pub route: RouteName,
+    /// Already masked.
+    pub inbound: Arc<InboundRequest>,
+    /// The credentials that masking took out; stays with the host.
+    pub presented: Arc<Presented>,
+    pub secrets: Arc<RouteSecrets>,
+    pub seen: Arc<dyn SeenReader>,
+    /// Of the route, in bytes: bounds what the host copies for the guest.
+    pub body_max: usize,
+}
+
+/// One event given to `consume`, or one question given to `view`: no inbound request, no secrets.
+#[derive(Clone, Debug)]
+pub struct OtherCall {
+    pub cause: Cause,
+    /// What the adapter is told as its route: it serves none in this call.
+    pub adapter: AdapterName,
+    pub id: RequestId,
+    pub now: UnixMillis,
+    pub seen: Arc<dyn SeenReader>,
+}
+
+/// An outcome as the guest returned it, checked against the contract. Ids, source, receipt and
+/// verdict are added by the host when it is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// `false`: `ignored`.
+    pub accepted: bool,
+    pub events: Vec<OutcomeEvent>,
+    pub facts: Vec<Fact>,
+    pub answer: Answer,
+    pub duplicate_answer: Option<Answer>,
+}
+
+/// One event of an [`Outcome`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutcomeEvent {
+    pub kind: String,
+    pub subject: Option<String>,
+    pub time: Option<String>,
+    /// One JSON object, checked to be one.
+    pub data: String,
+    pub partition_key: Option<String>,
+    pub key: Option<IdempotencyKey>,
+}
+
+/// The four ways in which a call ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    Outcome(Outcome),
+    Rejection(Rejection),
+    /// A trap, an exhausted limit, or a result that breaks the contract. The message names plugin,
+    /// version and call, and is for the operator.
+    Trap(String),
+    Deadline,
+}
+
+/// A finished call of `receive` or `consume`: how it ended and what is recorded of it.
+#[derive(Clone, Debug)]
+pub struct CallEnd {
+    pub end: End,
+    pub verdicts: Vec<VerdictRecord>,
+    pub reads: CallReads,
+}
+
+/// How a call of `view` ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewEnd {
+    /// JSON.
+    Answer(String),
+    Rejection(Rejection),
+    Trap(String),
+    Deadline,
+}
+
+/// What serves a route's requests: an [`Adapter`], or a scripted one in tests.
+pub trait Receive: Send + Sync + fmt::Debug {
+    fn version(&self) -> &PluginVersion;
+    fn description(&self) -> &Arc<Description>;
+
+    /// Runs one call in a fresh instance, on the calling thread: at most
+    /// [`SandboxLimits::deadline`] of wall time.
+    fn receive(&self, call: ReceiveCall) -> CallEnd;
+}
+
+/// Compiles, checks and configures components; owns the engine and its ticker thread, together
+/// with the adapters that it made.
+#[derive(Debug)]
+pub struct Sandbox {
+    runtime: Arc<Runtime>,
+    cache: Cache,
+    fingerprint: Fingerprint,
+}
+
+/// A checked component with its description, not yet configured.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    pub version: PluginVersion,
+    pub description: Arc<Description>,
+    source: Arc<Source>,
+}
+
+/// A configured plugin: what routes call. Cheap to share, freed with its last holder.
+pub struct Adapter {
+    pub version: PluginVersion,
+    pub description: Arc<Description>,
+    /// What every call's store shares.
+    shared: Arc<Shared>,
+    runtime: Arc<Runtime>,
+    start: Start,
+}
+
+impl fmt::Debug for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adapter").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl Sandbox {
+    /// Starts the engine and its ticker thread, which ends with this and the last adapter made
+    /// here.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine refuses its settings or the cache folder cannot be used.
+    pub fn new(limits: SandboxLimits) -> anyhow::Result<Self> {
+        let cache = Cache::open(limits.cache.as_deref())?;
+        let runtime = Runtime::new(limits)?;
+        let fingerprint = Fingerprint::of(&runtime);
+        Ok(Self { runtime: Arc::new(runtime), cache, fingerprint })
+    }
+
+    /// Checks a component or a core module that carries its WIT, and asks it to describe itself.
+    /// Takes tens of milliseconds where nothing is cached: call it off the request path.
+    ///
+    /// # Errors
+    ///
+    /// What it imports, exports or weighs that it may not, by name.
+    pub fn load(&self, name: &PluginName, bytes: &[u8]) -> Result<Plugin, LoadError> {
+        self.load_plugin(name, bytes)
+    }
+
+    /// Runs `configure` and takes the snapshot from which calls start. `routes`: the settings of
+    /// each route, already laid over the adapter's.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's complaints about its settings, or what it did that it may not.
+    pub fn configure(
+        &self,
+        plugin: &Plugin,
+        settings: &serde_json::Map<String, serde_json::Value>,
+        routes: &[(RouteName, serde_json::Map<String, serde_json::Value>)],
+    ) -> Result<Adapter, ConfigureError> {
+        self.configure_plugin(plugin, settings, routes)
+    }
+
+    /// What the compilation cache was good for so far.
+    #[must_use]
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.cache.counts()
+    }
+}
+
+impl Adapter {
+    /// Whether calls start from a snapshot; if not, `configure` opens each.
+    #[must_use]
+    pub const fn is_snapshotted(&self) -> bool {
+        matches!(self.start, Start::Snapshot(_))
+    }
+}
+
+impl Receive for Adapter {
+    fn version(&self) -> &PluginVersion {
+        &self.version
+    }
+
+    fn description(&self) -> &Arc<Description> {
+        &self.description
+    }
+
+    fn receive(&self, call: ReceiveCall) -> CallEnd {
+        self.run_receive(call)
+    }
+}

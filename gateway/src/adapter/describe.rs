@@ -1,0 +1,297 @@
+//! What an adapter says of itself (`describe`), read leniently: keys unknown here are ignored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::text::tame;
+use crate::model::Answer;
+use crate::verification::TOKEN_ROLE;
+
+/// An adapter's description. The published schema is `plugin-sdk/describe.schema.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Description {
+    /// Plain name, as `vkyc`.
+    pub name: String,
+    /// Version of the adapter, `MAJOR.MINOR.PATCH`.
+    pub version: String,
+    /// One line for people.
+    #[serde(default)]
+    pub summary: String,
+    /// HTTP methods it takes; others are answered 405.
+    pub methods: Vec<String>,
+    #[serde(default)]
+    pub events: Vec<EventType>,
+    /// JSON Schema of its settings.
+    #[serde(default)]
+    pub settings_schema: serde_json::Value,
+    #[serde(default)]
+    pub secrets: Vec<SecretRole>,
+    /// Answered while a route is paused. Absent: 503 with `Retry-After`.
+    #[serde(default)]
+    pub paused_answer: Option<PausedAnswer>,
+    /// Present where it uses state: the version of what it keeps there.
+    #[serde(default)]
+    pub state_version: Option<u32>,
+    /// Event types it consumes.
+    #[serde(default)]
+    pub consumes: Vec<String>,
+    #[serde(default)]
+    pub views: Vec<View>,
+    #[serde(default)]
+    pub facts: Vec<FactColumn>,
+}
+
+impl Description {
+    /// Reads and checks what `describe` returned.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let description: Self = serde_json::from_str(text).map_err(|error| {
+            format!("`describe` did not return a description: {}", tame(&error.to_string(), 256))
+        })?;
+        description.check().map_err(|wrong| format!("its description is wrong: {wrong}"))?;
+        Ok(description)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !is_plain(&self.name) {
+            return Err("`name` is 1 to 64 of `a-z0-9_-`".to_owned());
+        }
+        if !is_version(&self.version) {
+            return Err("`version` is MAJOR.MINOR.PATCH, in numbers".to_owned());
+        }
+        let is_method = |m: &String| !m.is_empty() && m.bytes().all(|b| b.is_ascii_uppercase());
+        if self.methods.is_empty() || !self.methods.iter().all(is_method) {
+            return Err("`methods` lists HTTP methods in capitals, at least one".to_owned());
+        }
+        if let Some(kind) = self.events.iter().map(|e| &e.kind).find(|kind| !is_event_type(kind)) {
+            let kind = tame(kind, 64);
+            return Err(format!("the event type `{kind}` is not 1 to 255 of `a-z0-9._-`"));
+        }
+        let mut roles = BTreeSet::new();
+        for secret in &self.secrets {
+            let role = tame(&secret.role, 64);
+            if !is_plain(&secret.role) {
+                return Err(format!("the secret `{role}` is not named by 1 to 64 of `a-z0-9_-`"));
+            }
+            if secret.role == TOKEN_ROLE {
+                return Err(format!(
+                    "no secret is named `{role}`: that is the one in a route's path, which the \
+                     gateway compares by itself"
+                ));
+            }
+            if !roles.insert(&secret.role) {
+                return Err(format!("the secret `{role}` is described twice"));
+            }
+            secret.travels.check().map_err(|wrong| format!("the secret `{role}`: {wrong}"))?;
+        }
+        match &self.paused_answer {
+            Some(paused) if !(200..=599).contains(&paused.status) => {
+                Err("the status of `paused_answer` is 200 to 599".to_owned())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Names of adapters and secrets are keys of a configuration.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+}
+
+fn is_version(version: &str) -> bool {
+    let is_number =
+        |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    version.split('.').count() == 3 && version.split('.').all(is_number)
+}
+
+fn is_event_type(kind: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
+    (1..=255).contains(&kind.len()) && kind.bytes().all(plain)
+}
+
+impl Travels {
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Header { name, .. } if http::HeaderName::from_bytes(name.as_bytes()).is_err() => {
+                Err(format!("`{}` is no header name", tame(name, 64)))
+            }
+            Self::Query { name, .. } if name.is_empty() => {
+                Err("the query parameter has no name".to_owned())
+            }
+            Self::Header { .. } | Self::Query { .. } | Self::Body | Self::Key => Ok(()),
+        }
+    }
+}
+
+/// One type of event that an adapter makes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventType {
+    #[serde(rename = "type")]
+    pub kind: String,
+    #[serde(default)]
+    pub summary: String,
+    /// JSON Schema of `data`.
+    #[serde(default)]
+    pub schema: serde_json::Value,
+}
+
+/// A secret that an adapter knows by this name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SecretRole {
+    pub role: String,
+    /// A route without it is a configuration problem.
+    #[serde(default)]
+    pub required: bool,
+    #[serde(default)]
+    pub summary: String,
+    pub travels: Travels,
+}
+
+/// Where a secret travels in a request, and so what the host compares and masks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "in", rename_all = "snake_case")]
+pub enum Travels {
+    /// It is the value of this header, after `prefix`. `setting` is the dotted path of a route
+    /// setting that overrides the name.
+    Header {
+        name: String,
+        #[serde(default)]
+        prefix: String,
+        #[serde(default)]
+        setting: Option<String>,
+    },
+    /// It is the value of this query parameter.
+    Query {
+        name: String,
+        #[serde(default)]
+        setting: Option<String>,
+    },
+    /// It is in the body, compared by `verify-equal`.
+    Body,
+    /// It never travels: it is the key of a MAC or signature.
+    Key,
+}
+
+/// An answer in JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PausedAnswer {
+    pub status: u16,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub body: String,
+}
+
+impl From<&PausedAnswer> for Answer {
+    fn from(paused: &PausedAnswer) -> Self {
+        Self {
+            status: paused.status,
+            headers: paused.headers.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            body: paused.body.clone().into(),
+        }
+    }
+}
+
+/// A read-only question that operators may ask.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct View {
+    pub name: String,
+    #[serde(default)]
+    pub summary: String,
+    /// JSON Schema of its parameters.
+    #[serde(default)]
+    pub parameters_schema: serde_json::Value,
+}
+
+/// A fact that is shown as a column of Recent events.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FactColumn {
+    pub name: String,
+    #[serde(default)]
+    pub label: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn valid() -> Value {
+        json!({
+            "name": "vkyc", "version": "1.0.0", "methods": ["POST"],
+            "events": [{ "type": "co.example.thing-1.happened_2" }],
+            "secrets": [
+                { "role": "shared", "required": true, "travels": { "in": "header", "name": "x-s" } },
+                { "role": "q", "travels": { "in": "query", "name": "k" } },
+                { "role": "key", "travels": { "in": "key" } },
+            ],
+        })
+    }
+
+    #[track_caller]
+    fn check(pointer: &str, value: Value, said: &str) {
+        let mut description = valid();
+        match description.pointer_mut(pointer) {
+            Some(place) => *place = value,
+            None => description[pointer.trim_start_matches('/')] = value,
+        }
+        let error = Description::parse(&description.to_string()).unwrap_err();
+        assert!(error.contains(said), "{error}");
+    }
+
+    #[test]
+    fn a_description_is_read_and_unknown_keys_are_ignored() {
+        let mut description = valid();
+        description["from_a_later_version"] = json!([1]);
+        let description = Description::parse(&description.to_string()).unwrap();
+        assert_eq!(description.secrets.len(), 3);
+        assert!(description.secrets[0].required && !description.secrets[1].required);
+    }
+
+    #[test]
+    fn a_wrong_description_is_refused_with_what_is_wrong() {
+        assert!(Description::parse("").unwrap_err().contains("did not return a description"));
+        check("/name", json!("A Name"), "`name` is");
+        check("/name", json!(""), "`name` is");
+        for version in ["", "1", "1.0", "1.0.0.0", "1.0.x", "v1.0.0", "1.0.0-rc1", "1..0"] {
+            check("/version", json!(version), "`version` is MAJOR.MINOR.PATCH");
+        }
+        check("/methods", json!([]), "`methods` lists");
+        check("/methods", json!(["post"]), "`methods` lists");
+        check("/events/0/type", json!(""), "the event type `` is not");
+        check("/events/0/type", json!("A b\u{1b}"), "the event type `A b ` is not");
+        check("/secrets/0/role", json!("q"), "the secret `q` is described twice");
+        check("/secrets/0/role", json!("?"), "the secret `?` is not named by");
+        check("/secrets/0/travels/name", json!("a b"), "`a b` is no header name");
+        check("/secrets/1/travels/name", json!(""), "the query parameter has no name");
+        check("/secrets/2/travels/in", json!("cookie"), "unknown variant `cookie`");
+        check("/paused_answer", json!({ "status": 100 }), "the status of `paused_answer`");
+    }
+
+    #[track_caller]
+    fn check_roles(secrets: &Value, expected: Result<(), &str>) {
+        let description = serde_json::json!({
+            "name": "a", "version": "1.0.0", "methods": ["POST"], "secrets": secrets,
+        });
+        match (Description::parse(&description.to_string()), expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(told), Err(expected)) if told.contains(expected) => {}
+            (told, _) => panic!("{secrets}: {told:?}"),
+        }
+    }
+
+    #[test]
+    fn roles_are_plain_names_each_once_and_none_is_the_paths() {
+        let role = |name: &str| serde_json::json!({ "role": name, "travels": { "in": "key" } });
+        check_roles(&serde_json::json!([role("a"), role("token_2")]), Ok(()));
+        check_roles(&serde_json::json!([role("token")]), Err("no secret is named `token`"));
+        check_roles(&serde_json::json!([role("a"), role("a")]), Err("`a` is described twice"));
+        check_roles(&serde_json::json!([role("A")]), Err("the secret `A` is not named by"));
+    }
+}

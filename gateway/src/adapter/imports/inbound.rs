@@ -1,0 +1,53 @@
+//! `inbound`: the request, already masked, read on demand.
+
+use crate::adapter::host::Host;
+use crate::adapter::v1::sluice::adapter::inbound;
+use crate::model::InboundRequest;
+
+impl Host {
+    fn inbound(&mut self, import: &str) -> wasmtime::Result<&InboundRequest> {
+        self.receiving(import).map(|call| &*call.inbound)
+    }
+}
+
+impl inbound::Host for Host {
+    fn method(&mut self) -> wasmtime::Result<String> {
+        Ok(self.inbound("inbound.method")?.head.method.clone())
+    }
+
+    fn path(&mut self) -> wasmtime::Result<String> {
+        Ok(self.inbound("inbound.path")?.head.path.clone())
+    }
+
+    fn query(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(self.inbound("inbound.query")?.head.query.clone())
+    }
+
+    fn header(&mut self, name: String) -> wasmtime::Result<Vec<String>> {
+        let headers = &self.inbound("inbound.header")?.head.headers;
+        Ok(headers
+            .iter()
+            .filter(|(each, _)| each.eq_ignore_ascii_case(&name))
+            .map(|(_, value)| value.clone())
+            .collect())
+    }
+
+    fn header_names(&mut self) -> wasmtime::Result<Vec<String>> {
+        let headers = &self.inbound("inbound.header-names")?.head.headers;
+        let mut names: Vec<String> = Vec::with_capacity(headers.len());
+        for (name, _) in headers {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        Ok(names)
+    }
+
+    fn body(&mut self) -> wasmtime::Result<Vec<u8>> {
+        Ok(self.inbound("inbound.body")?.body.to_vec())
+    }
+
+    fn client_address(&mut self) -> wasmtime::Result<String> {
+        Ok(self.inbound("inbound.client-address")?.client.to_string())
+    }
+}

@@ -1,0 +1,175 @@
+//! `verification`: verdicts on the route's secrets. The guest is told the verdict and nothing else.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::adapter::ReceiveCall;
+use crate::adapter::host::{Breach, Host};
+use crate::adapter::text::tame;
+use crate::adapter::v1::sluice::adapter::verification::{self, Part, Verdict};
+use crate::model::{Found, UnixMillis, VerdictRecord};
+use crate::verification as verdicts;
+use crate::verification::Misasked;
+
+/// Longest word of a guest that is shown, in bytes.
+const WORD_BYTES_MAX: usize = 64;
+
+/// Longest complaint about a question, in bytes: it holds a name, which is the guest's text.
+const MISASKED_BYTES_MAX: usize = 160;
+
+/// A message and what was presented for it, as the guest gave them.
+struct Signature {
+    secret: String,
+    message: Vec<Part>,
+    presented: String,
+    presented_encoding: String,
+}
+
+impl Host {
+    fn judge(
+        &mut self,
+        import: &str,
+        record: Result<VerdictRecord, Misasked>,
+    ) -> wasmtime::Result<Verdict> {
+        let record = record.map_err(|misasked| {
+            let misasked = tame(&misasked.to_string(), MISASKED_BYTES_MAX);
+            Breach::error(format!("{import}: {misasked}"))
+        })?;
+        let found = record.found;
+        self.verdicts.push(record);
+        let version = match found {
+            Found::Matched { version } => Some(version),
+            Found::MatchedExpired
+            | Found::Mismatched
+            | Found::Missing
+            | Found::Repeated
+            | Found::NotConfigured => None,
+        };
+        Ok(Verdict { found: found.as_guest_str().to_owned(), version, extra: Vec::new() })
+    }
+
+    /// Judges a signed message. Charged for before it is hashed.
+    fn judge_signed(
+        &mut self,
+        import: &str,
+        signature: &Signature,
+        verify: impl FnOnce(
+            &verdicts::RouteSecrets,
+            &verdicts::Signed<'_>,
+            UnixMillis,
+        ) -> Result<VerdictRecord, Misasked>,
+    ) -> wasmtime::Result<Verdict> {
+        let call = self.asked_for_verdict(import)?;
+        let (secrets, inbound) = (call.secrets.clone(), call.inbound.clone());
+        let message = parts(import, &signature.message)?;
+        let signed = verdicts::Signed {
+            message: &message,
+            body: &inbound.body,
+            presented: &signature.presented,
+            encoding: word(import, "encoding", &signature.presented_encoding)?,
+        };
+        self.spend_compared(&secrets, &signature.secret, signed.message_len())?;
+        let record = verify(&secrets, &signed, inbound.received_at);
+        self.judge(import, record)
+    }
+
+    /// Charges for bytes that are hashed once for each value of a secret; once where there is
+    /// none, since to put them together is work, too.
+    fn spend_compared(
+        &mut self,
+        secrets: &verdicts::RouteSecrets,
+        role: &str,
+        bytes: usize,
+    ) -> wasmtime::Result<()> {
+        self.spend_hashed_bytes(bytes.saturating_mul(secrets.versions(role).max(1)))
+    }
+
+    /// Counts a question for a verdict, before any work is done for it.
+    fn asked_for_verdict(&mut self, import: &str) -> wasmtime::Result<&ReceiveCall> {
+        self.may_judge()?;
+        self.receiving(import)
+    }
+}
+
+impl verification::Host for Host {
+    fn verify_mac(
+        &mut self,
+        secret: String,
+        algorithm: String,
+        key_encoding: String,
+        message: Vec<Part>,
+        presented: String,
+        presented_encoding: String,
+    ) -> wasmtime::Result<Verdict> {
+        let import = "verification.verify-mac";
+        let scheme = verdicts::MacScheme {
+            algorithm: word(import, "algorithm", &algorithm)?,
+            key: word(import, "key encoding", &key_encoding)?,
+        };
+        let signature = Signature { secret, message, presented, presented_encoding };
+        self.judge_signed(import, &signature, |secrets, signed, now| {
+            secrets.verify_mac(&signature.secret, scheme, signed, now)
+        })
+    }
+
+    fn verify_header(&mut self, secret: String) -> wasmtime::Result<Verdict> {
+        let import = "verification.verify-header";
+        let call = self.asked_for_verdict(import)?;
+        let record = call.secrets.verify_header(&secret, &call.presented, call.inbound.received_at);
+        self.judge(import, record)
+    }
+
+    fn verify_query(&mut self, secret: String) -> wasmtime::Result<Verdict> {
+        let import = "verification.verify-query";
+        let call = self.asked_for_verdict(import)?;
+        let record = call.secrets.verify_query(&secret, &call.presented, call.inbound.received_at);
+        self.judge(import, record)
+    }
+
+    fn verify_equal(&mut self, secret: String, presented: String) -> wasmtime::Result<Verdict> {
+        let import = "verification.verify-equal";
+        let call = self.asked_for_verdict(import)?;
+        let (secrets, now) = (Arc::clone(&call.secrets), call.inbound.received_at);
+        self.spend_compared(&secrets, &secret, presented.len())?;
+        let record = secrets.verify_equal(&secret, presented.as_bytes(), now);
+        self.judge(import, record)
+    }
+
+    fn verify_signature(
+        &mut self,
+        secret: String,
+        algorithm: String,
+        message: Vec<Part>,
+        presented: String,
+        presented_encoding: String,
+    ) -> wasmtime::Result<Verdict> {
+        let import = "verification.verify-signature";
+        let algorithm = word(import, "algorithm", &algorithm)?;
+        let signature = Signature { secret, message, presented, presented_encoding };
+        self.judge_signed(import, &signature, |secrets, signed, now| {
+            secrets.verify_signature(&signature.secret, algorithm, signed, now)
+        })
+    }
+}
+
+fn parts<'m>(import: &str, message: &'m [Part]) -> wasmtime::Result<Vec<verdicts::Part<'m>>> {
+    message
+        .iter()
+        .map(|part| match part.kind.as_str() {
+            "bytes" => Ok(verdicts::Part::Bytes(&part.bytes)),
+            "body" => Ok(verdicts::Part::Body),
+            other => Err(Breach::error(format!(
+                "{import}: a part is `bytes` or `body`, not `{}`",
+                tame(other, WORD_BYTES_MAX)
+            ))),
+        })
+        .collect()
+}
+
+/// Reads a word of a closed set. An unknown one is a mistake in the plugin, and told as such: a
+/// verdict of `mismatched` would blame the provider.
+fn word<W: FromStr>(import: &str, what: &str, text: &str) -> wasmtime::Result<W> {
+    text.parse().map_err(|_| {
+        Breach::error(format!("{import}: unknown {what} `{}`", tame(text, WORD_BYTES_MAX)))
+    })
+}

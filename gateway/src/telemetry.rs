@@ -1,0 +1,38 @@
+//! What operators see of the gateway at work: one struct a happening, one log line, one metric.
+//!
+//! Invariants: no field of a happening holds a payload, a header's value, a secret or personal
+//! data; metric labels are from bounded sets (configured names and fixed words).
+
+pub mod adapter;
+pub mod delivery;
+pub mod ingest;
+mod log;
+mod metrics;
+
+pub use self::log::{LogFormat, start as start_log};
+pub use self::metrics::Metrics;
+
+/// Something that happened. The fields of the type are all that is told of it.
+pub trait Happening {
+    /// Writes the log line and counts the metric.
+    fn emit(self);
+}
+
+/// An error with its whole chain of causes, for a log field.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Chooses the one TLS implementation for the whole process; later calls change nothing.
+pub fn install_tls_provider() {
+    // An error says that one is installed already, and it is this one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}

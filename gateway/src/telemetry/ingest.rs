@@ -1,0 +1,321 @@
+//! Happenings of ingest.
+//!
+//! What is accepted is logged at `debug` only; refusals are for operators and say why, at a
+//! bounded rate. No line holds a path, a query, a header's value, a body, a client's address or
+//! an adapter's words.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, histogram};
+
+use super::Happening;
+use crate::model::{AdapterName, Diagnosis, RequestId, RouteName, UnixMillis};
+
+/// Stands for the route where there is none; no route can have this name.
+const NO_ROUTE: &str = "-";
+
+/// Most lines about refusals in one second. Beyond it only the metric counts them: whoever can
+/// reach the listener can be refused as often as they like.
+const REFUSAL_LINES_PER_SECOND: u64 = 50;
+
+/// Describes the metrics of ingest to the recorder.
+pub fn describe() {
+    describe_counter!("sluice_requests_total", "Requests answered, by route and disposition.");
+    describe_histogram!("sluice_request_seconds", "From the whole head to the answer.");
+    describe_counter!("sluice_refused_total", "Requests refused, by route and diagnosis.");
+    describe_histogram!("sluice_adapter_call_seconds", "One adapter call.");
+    describe_gauge!("sluice_requests_in_flight", "Requests between head and answer.");
+    describe_gauge!("sluice_connections_open", "Open connections of providers.");
+    describe_counter!("sluice_connections_limited_total", "Waits at the bound of connections.");
+    describe_counter!("sluice_accept_errors_total", "Failures to accept a connection.");
+    describe_counter!("sluice_connections_ended_total", "Connections ended, by reason.");
+}
+
+/// Counts down on drop.
+#[derive(Debug)]
+pub struct Gauged<'a>(&'a metrics::Gauge);
+
+impl<'a> Gauged<'a> {
+    #[must_use]
+    pub fn new(gauge: &'a metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Gauged<'_> {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// The gauges of ingest. Made after the recorder was installed.
+#[derive(Debug)]
+pub struct Gauges {
+    pub in_flight: metrics::Gauge,
+    pub connections: metrics::Gauge,
+}
+
+impl Default for Gauges {
+    fn default() -> Self {
+        Self {
+            in_flight: metrics::gauge!("sluice_requests_in_flight"),
+            connections: metrics::gauge!("sluice_connections_open"),
+        }
+    }
+}
+
+/// A request was answered.
+#[derive(Debug)]
+pub struct RequestAnswered<'a> {
+    pub id: RequestId,
+    pub route: Option<&'a RouteName>,
+    /// A disposition, or `paused`, `unavailable`, `not_found`.
+    pub disposition: &'static str,
+    pub status: u16,
+    pub took: Duration,
+}
+
+impl Happening for RequestAnswered<'_> {
+    fn emit(self) {
+        let route = self.route.map_or(NO_ROUTE, RouteName::as_str);
+        tracing::debug!(
+            request = %self.id,
+            route,
+            disposition = self.disposition,
+            status = self.status,
+            took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
+            "Request answered."
+        );
+        let disposition = self.disposition;
+        counter!("sluice_requests_total", "route" => route.to_owned(), "disposition" => disposition)
+            .increment(1);
+        // Not by route: a histogram is a dozen series, and there may be hundreds of routes.
+        histogram!("sluice_request_seconds", "disposition" => disposition).record(self.took);
+    }
+}
+
+/// A request was refused, or quarantined.
+#[derive(Debug)]
+pub struct RequestRefused<'a> {
+    pub id: RequestId,
+    pub route: Option<&'a RouteName>,
+    pub diagnosis: &'a Diagnosis,
+    pub status: u16,
+    /// Whether to write the line: [`LogBudget::take`].
+    pub told: bool,
+}
+
+impl Happening for RequestRefused<'_> {
+    fn emit(self) {
+        let route = self.route.map_or(NO_ROUTE, RouteName::as_str);
+        let (diagnosis, status) = (self.diagnosis.as_str(), self.status);
+        // Ours to mend, or the operator's; what a stranger sends to no route is neither.
+        if self.told && self.route.is_some() {
+            tracing::warn!(request = %self.id, route, diagnosis, status, "Request refused.");
+        } else if self.told {
+            tracing::info!(request = %self.id, diagnosis, status, "Request refused.");
+        }
+        let diagnosis = diagnosis_label(diagnosis);
+        counter!("sluice_refused_total", "route" => route.to_owned(), "diagnosis" => diagnosis)
+            .increment(1);
+    }
+}
+
+/// The diagnosis as a label: an adapter's own word counts as `other`, because labels are bounded
+/// and a guest's words are not.
+fn diagnosis_label(diagnosis: &str) -> &'static str {
+    const LABELS: [&str; 24] = [
+        "body_too_large",
+        "body_too_slow",
+        "deadline",
+        "header_missing",
+        "header_repeated",
+        "invalid_outcome",
+        "malformed_body",
+        "malformed_request",
+        "matches_expired_secret",
+        "matches_other_route",
+        "method_not_allowed",
+        "not_configured",
+        "overloaded",
+        "paused",
+        "rate_limited",
+        "secret_mismatch",
+        "signature_mismatch",
+        "signature_missing",
+        "signature_seen_with_other_body",
+        "storage_unavailable",
+        "too_old",
+        "trap",
+        "unspecified",
+        "unverified",
+    ];
+    LABELS.into_iter().find(|label| *label == diagnosis).unwrap_or("other")
+}
+
+/// How many lines about refusals may still be written this second.
+#[derive(Debug, Default)]
+pub struct LogBudget {
+    /// The second, and below it how many lines it has had.
+    word: AtomicU64,
+}
+
+impl LogBudget {
+    const COUNT_BITS: u32 = 16;
+
+    /// Takes one line of this second's, if one is left.
+    #[must_use]
+    pub fn take(&self, now: UnixMillis) -> bool {
+        let second = (now.0 / 1_000) << Self::COUNT_BITS;
+        let taken = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            let used = if word >> Self::COUNT_BITS == second >> Self::COUNT_BITS {
+                word & ((1 << Self::COUNT_BITS) - 1)
+            } else {
+                0
+            };
+            (used < REFUSAL_LINES_PER_SECOND).then_some(second | (used + 1))
+        });
+        taken.is_ok()
+    }
+}
+
+/// An adapter call ended.
+#[derive(Debug)]
+pub struct AdapterCalled<'a> {
+    pub adapter: &'a AdapterName,
+    pub took: Duration,
+}
+
+impl Happening for AdapterCalled<'_> {
+    fn emit(self) {
+        let adapter = self.adapter.as_str().to_owned();
+        histogram!("sluice_adapter_call_seconds", "adapter" => adapter).record(self.took);
+    }
+}
+
+/// All permitted connections are open: more wait in the kernel.
+#[derive(Debug)]
+pub struct ConnectionsAtLimit {
+    pub connections_max: usize,
+}
+
+impl Happening for ConnectionsAtLimit {
+    fn emit(self) {
+        tracing::warn!(
+            connections_max = self.connections_max,
+            "All permitted connections are open; more have to wait."
+        );
+        counter!("sluice_connections_limited_total").increment(1);
+    }
+}
+
+/// A connection could not be accepted.
+#[derive(Debug)]
+pub struct AcceptFailed<'a> {
+    pub error: &'a std::io::Error,
+    /// Until the next try, where the cause is not that one connection.
+    pub pause: Option<Duration>,
+}
+
+impl Happening for AcceptFailed<'_> {
+    fn emit(self) {
+        let error = super::chain(self.error);
+        if let Some(pause) = self.pause {
+            tracing::error!(error, pause_ms = pause.as_millis(), "Connections cannot be accepted.");
+        } else {
+            tracing::debug!(error, "A connection ended before it was accepted.");
+        }
+        let of = if self.pause.is_some() { "resources" } else { "connection" };
+        counter!("sluice_accept_errors_total", "of" => of).increment(1);
+    }
+}
+
+/// A connection ended.
+#[derive(Debug)]
+pub struct ConnectionEnded {
+    /// `closed`, `malformed`, `broken`, or what took too long: `head`, `answering`, `idle`,
+    /// `closing`.
+    pub reason: &'static str,
+}
+
+impl Happening for ConnectionEnded {
+    fn emit(self) {
+        tracing::debug!(reason = self.reason, "Connection ended.");
+        counter!("sluice_connections_ended_total", "reason" => self.reason).increment(1);
+    }
+}
+
+/// A connection's task panicked: a bug, contained.
+#[derive(Debug)]
+pub struct ConnectionPanicked<'a> {
+    pub error: &'a tokio::task::JoinError,
+}
+
+impl Happening for ConnectionPanicked<'_> {
+    fn emit(self) {
+        // Not the panic's own text: it may quote what was being read.
+        tracing::error!(task = %self.error.id(), "A connection's task panicked.");
+        counter!("sluice_connections_ended_total", "reason" => "panicked").increment(1);
+    }
+}
+
+/// Ingest stopped accepting and finishes what was started.
+#[derive(Debug)]
+pub struct DrainBegan {
+    pub connections: usize,
+    pub deadline: Duration,
+}
+
+impl Happening for DrainBegan {
+    fn emit(self) {
+        tracing::info!(
+            connections = self.connections,
+            deadline_ms = self.deadline.as_millis(),
+            "Ingest stopped accepting and drains."
+        );
+    }
+}
+
+/// The drain is over.
+#[derive(Debug)]
+pub struct DrainEnded {
+    /// Connections that were cut off because they had not ended by the deadline.
+    pub connections_left: usize,
+    pub took: Duration,
+}
+
+impl Happening for DrainEnded {
+    fn emit(self) {
+        let took_ms = self.took.as_millis();
+        if self.connections_left == 0 {
+            tracing::info!(took_ms, "Ingest drained.");
+        } else {
+            let connections_left = self.connections_left;
+            tracing::warn!(took_ms, connections_left, "Ingest was not drained in time.");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_its_lines_and_the_next_has_new_ones() {
+        let budget = LogBudget::default();
+        let in_second =
+            |second| (0..200).filter(|_| budget.take(UnixMillis(second))).count() as u64;
+        assert_eq!(in_second(5_000), REFUSAL_LINES_PER_SECOND);
+        assert_eq!(in_second(5_999), 0);
+        assert_eq!(in_second(6_000), REFUSAL_LINES_PER_SECOND);
+    }
+
+    #[test]
+    fn labels_are_known_words() {
+        assert_eq!(diagnosis_label(Diagnosis::TRAP.as_str()), "trap");
+        assert_eq!(diagnosis_label(Diagnosis::PAUSED.as_str()), "paused");
+        assert_eq!(diagnosis_label("a_guests_own_word"), "other");
+    }
+}
