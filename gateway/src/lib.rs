@@ -6,6 +6,7 @@ pub mod adapter;
 pub mod config;
 pub mod faults;
 pub mod model;
+pub mod snapshot;
 pub mod storage;
 pub mod telemetry;
 pub mod verification;

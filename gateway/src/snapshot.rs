@@ -1,0 +1,53 @@
+//! One immutable configuration as the gateway runs it: checked values, loaded adapters, bound
+//! routes. A request holds one from its first byte to its answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::adapter::{Adapter, Receive};
+use crate::config::{self, Config, Problem, Problems, RouteConfig, join_key};
+use crate::model::{AdapterName, Answer, RouteName, UnixMillis};
+use crate::verification::RouteSecrets;
+
+mod build;
+
+pub use build::{OnBrokenAdapter, build, sandbox_limits};
+
+/// A generation of the configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub generation: u64,
+    pub config: Arc<Config>,
+    pub adapters: BTreeMap<AdapterName, Arc<Adapter>>,
+    pub routes: BTreeMap<RouteName, Arc<BoundRoute>>,
+}
+
+/// A route with everything that serving it needs.
+#[derive(Debug)]
+pub struct BoundRoute {
+    pub config: RouteConfig,
+    pub adapter: Arc<dyn Receive>,
+    pub secrets: Arc<RouteSecrets>,
+    /// Answered while it is paused.
+    pub paused_answer: Answer,
+}
+
+impl Snapshot {
+    /// What works and may still not be what the operator meant: in the configuration by itself
+    /// ([`config::hints`]) and in what the adapters make of it; in the order of its files.
+    #[must_use]
+    pub fn hints(&self, now: UnixMillis) -> Vec<Problem> {
+        let mut hints = Problems(config::hints(&self.config, now));
+        for (name, route) in &self.routes {
+            for role in build::weak_roles(route) {
+                let key = join_key(&format!("routes.{name}.secrets"), role);
+                let at = self.config.sources.get(&key).unwrap_or(&route.config.at);
+                let message = "is a shared secret of fewer than 16 bytes";
+                let help = "a longer one cannot be guessed: `openssl rand -hex 32`".to_owned();
+                hints.push(at, message, Some(help));
+            }
+        }
+        hints.sort(&self.config.files);
+        hints.0
+    }
+}
