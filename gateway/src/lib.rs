@@ -5,6 +5,7 @@
 pub mod adapter;
 pub mod config;
 pub mod faults;
+pub mod ingest;
 pub mod model;
 pub mod snapshot;
 pub mod storage;

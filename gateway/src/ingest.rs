@@ -1,0 +1,126 @@
+//! From a connection to an answer.
+//!
+//! A request passes, in this order: the connection's deadlines (`connection`, `phase`), the bound
+//! of requests in flight, the strict layer (`strict`), its route (`route`), the size and reading
+//! of its body (`body`), masking, the adapter call and the commit (`call`). Every step can end it,
+//! and where it ends decides what the sender gets (`answer`) and what the operator sees
+//! (`refused`, `telemetry::ingest`).
+//!
+//! Invariants:
+//! - 2xx is answered only after the commit it reports, or with the paused answer of a route.
+//! - An outcome is stored only if the host itself found the request verified.
+//! - A request uses one snapshot from its head to its answer.
+//! - An unknown path and a wrong path token are answered with the same bytes.
+//! - A sender is told a status; never why, and nothing of what is inside.
+//! - Every connection, body, queue and wait has a bound, and no task outlives [`Ingest::run`].
+//! - Nothing here knows of destinations beyond their names.
+
+mod answer;
+mod body;
+mod call;
+mod connection;
+mod handler;
+mod listener;
+mod phase;
+mod refused;
+mod route;
+mod strict;
+mod wire;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hyper::server::conn::http1;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use self::listener::Listener;
+pub use self::refused::{
+    RING_BODY_BYTES_MAX, RING_BYTES_MAX, RING_ENTRIES_MAX, RefusedFilter, RefusedRequest,
+    RefusedRing,
+};
+use self::route::Routing;
+use crate::config::IngestConfig;
+use crate::model::Clock;
+use crate::snapshot::Snapshot;
+use crate::storage::Storage;
+use crate::telemetry::ingest::{Gauges, LogBudget};
+
+/// What ingest works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Swapped at a reload. The bounds of connections and of requests in flight are those of the
+    /// snapshot at the start; all else follows the current one.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub storage: Arc<dyn Storage>,
+    pub clock: Arc<dyn Clock>,
+    pub ring: Arc<RefusedRing>,
+    /// Adapter calls at once: [`crate::adapter::SandboxLimits::calls_in_flight_max`].
+    pub calls_in_flight_max: usize,
+}
+
+/// The listener for providers with all that it needs, before it runs.
+#[derive(Debug)]
+pub struct Ingest {
+    listener: Listener,
+    shared: Arc<Shared>,
+}
+
+/// What a drain came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Connections that had not ended by the deadline and were cut off.
+    pub connections_left: usize,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    routing: Routing,
+    source: Arc<ArcSwap<Snapshot>>,
+    storage: Arc<dyn Storage>,
+    clock: Arc<dyn Clock>,
+    ring: Arc<RefusedRing>,
+    in_flight: Semaphore,
+    calls: Semaphore,
+    protocol: http1::Builder,
+    gauges: Gauges,
+    log_budget: LogBudget,
+}
+
+impl Ingest {
+    /// Puts the parts together. The recorder of metrics must have been installed before.
+    #[must_use]
+    pub fn new(listener: Listener, parts: Parts) -> Self {
+        let Parts { snapshot, storage, clock, ring, calls_in_flight_max } = parts;
+        let permits = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
+        let in_flight = permits(snapshot.load().config.ingest.requests_in_flight_max);
+        let shared = Shared {
+            routing: Routing::new(Arc::clone(&snapshot)),
+            source: snapshot,
+            storage,
+            clock,
+            ring,
+            in_flight,
+            calls: permits(calls_in_flight_max),
+            protocol: connection::protocol(),
+            gauges: Gauges::default(),
+            log_budget: LogBudget::default(),
+        };
+        Self { listener, shared: Arc::new(shared) }
+    }
+
+    /// Serves until `shutdown`, then finishes what was started, at most for `ingest.drain`.
+    ///
+    /// Everything it started has ended when it returns. Dropping it cuts all connections off; a
+    /// commit that storage was given is finished all the same.
+    pub async fn run(self, shutdown: CancellationToken) -> Drained {
+        listener::run(self.listener, self.shared, shutdown).await
+    }
+}
+
+impl Shared {
+    fn ingest_config(&self) -> IngestConfig {
+        self.source.load().config.ingest.clone()
+    }
+}

@@ -1,0 +1,330 @@
+//! One adapter call and its commit: from an admitted request to an ending.
+
+use std::sync::Arc;
+use std::time::Instant as StdInstant;
+
+use http::StatusCode;
+use ring::digest::{SHA256, digest};
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::Shared;
+use super::answer::{RETRY_ADAPTER, Refusal};
+use super::route::{Routed, Served};
+use crate::adapter::{CallEnd, Cause, End, Outcome, OutcomeEvent, ReceiveCall, SeenReader};
+use crate::faults::Fault;
+use crate::model::{
+    AdapterName, Answer, CallReads, Diagnosis, Disposition, Event, EventId, Found, IdempotencyKey,
+    InboundRequest, NewEvent, Rejection, RequestRecord, RouteName, UnixMillis, VerdictRecord,
+    Verified,
+};
+use crate::storage::{Commit, Committed, Storage};
+use crate::telemetry::Happening as _;
+use crate::telemetry::ingest::AdapterCalled;
+use crate::verification::{Presented, RouteSecrets};
+
+/// How often a call runs before its conflicts are answered 503. Each one means that another
+/// request brought the same key in between; three in a row are a flood of them.
+const RUNS_MAX: usize = 3;
+
+/// Where and until when a request is called and committed.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) routed: &'a Routed,
+    pub(super) served: &'a Served,
+    /// The verdict on the path token, where the route has one: it precedes the adapter's.
+    pub(super) token: Option<VerdictRecord>,
+    /// By when the sender has to have an answer.
+    pub(super) deadline: Instant,
+}
+
+/// What became of a request that was called.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It is on disk.
+    Committed {
+        answer: Answer,
+        disposition: Disposition,
+        /// Of a quarantined one.
+        diagnosis: Option<Diagnosis>,
+    },
+    /// Nothing was stored, or nobody knows yet.
+    Refused {
+        refusal: Refusal,
+        verdicts: Vec<VerdictRecord>,
+        /// Absent where it was handed to storage.
+        inbound: Option<Arc<InboundRequest>>,
+    },
+}
+
+/// What a call that ended well enough to be stored comes to.
+#[derive(Debug)]
+struct Settled {
+    outcome: Outcome,
+    verified: Verified,
+    disposition: Disposition,
+    diagnosis: Option<Diagnosis>,
+    /// For the operator: why it was quarantined.
+    note: Option<String>,
+}
+
+impl Call<'_> {
+    /// Runs the adapter and commits what it came to; runs it again, with the same id and the same
+    /// time, where what it read no longer holds.
+    ///
+    /// Dropping it before the commit leaves nothing behind. Dropping it later gives up waiting:
+    /// storage finishes what it was given.
+    pub(super) async fn run(&self, inbound: InboundRequest, presented: Presented) -> Ending {
+        let mut inbound = Arc::new(inbound);
+        let presented = Arc::new(presented);
+        let mut body_sha256 = [0; 32];
+        body_sha256.copy_from_slice(digest(&SHA256, &inbound.body).as_ref());
+        for _ in 0..RUNS_MAX {
+            let Some(permit) = self.permit().await else {
+                let refusal = Refusal::overloaded("no adapter call was free before the deadline");
+                return Ending::Refused { refusal, verdicts: Vec::new(), inbound: Some(inbound) };
+            };
+            let CallEnd { end, verdicts, reads } = self.receive(&inbound, &presented, permit);
+            let settled = match settle(end, &verdicts, &self.served.route.secrets) {
+                Ok(settled) => settled,
+                Err(refusal) => {
+                    return Ending::Refused { refusal, verdicts, inbound: Some(inbound) };
+                }
+            };
+            // A commit begun now would be stored, and the sender told that it was not.
+            if Instant::now() >= self.deadline {
+                let refusal = Refusal::overloaded("the answer was due before the call had ended");
+                return Ending::Refused { refusal, verdicts, inbound: Some(inbound) };
+            }
+            let (disposition, diagnosis) = (settled.disposition, settled.diagnosis.clone());
+            let answer = settled.outcome.answer.clone();
+            // Only a call that read something can conflict, and only then is the request needed
+            // once more. All others move on to storage without a copy.
+            let kept = (!reads.seen.is_empty()).then(|| Arc::clone(&inbound));
+            let parts = (verdicts.clone(), reads, body_sha256);
+            let commit = self.commit(Arc::unwrap_or_clone(inbound), settled, parts);
+            let early = Fault::AckBeforeCommit.is_on();
+            let deadline = if early { Instant::now() } else { self.deadline };
+            let committed = timeout_at(deadline, self.shared.storage.commit(commit)).await;
+            let refusal = match (committed, kept) {
+                (Err(_late), _) if early => {
+                    return Ending::Committed { answer, disposition, diagnosis };
+                }
+                (Ok(Ok(Committed::Stored { .. })), _) => {
+                    return Ending::Committed { answer, disposition, diagnosis };
+                }
+                (Ok(Ok(Committed::Duplicate { answer })), _) => {
+                    let disposition = Disposition::Duplicate;
+                    return Ending::Committed { answer, disposition, diagnosis: None };
+                }
+                (Ok(Ok(Committed::Conflict)), Some(again)) => {
+                    inbound = again;
+                    continue;
+                }
+                (Ok(Ok(Committed::Conflict)), None) => {
+                    Refusal::overloaded("storage reports a conflict with a call that read nothing")
+                }
+                (Ok(Err(error)), _) => Refusal::storage(&error),
+                (Err(_late), _) => Refusal::unconfirmed(),
+            };
+            return Ending::Refused { refusal, verdicts, inbound: None };
+        }
+        let refusal = Refusal::overloaded("every run of the call met a conflict");
+        Ending::Refused { refusal, verdicts: Vec::new(), inbound: Some(inbound) }
+    }
+
+    /// Waits for one of the calls that may run at once; `None`: not before the deadline.
+    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        let calls = &self.shared.calls;
+        if let Ok(permit) = calls.try_acquire() {
+            return Some(permit);
+        }
+        timeout_at(self.deadline, calls.acquire()).await.ok()?.ok()
+    }
+
+    /// Runs the adapter on this thread: the epoch that bounds it is wall time, so a call must not
+    /// wait for its turn once it has begun.
+    fn receive(
+        &self,
+        inbound: &Arc<InboundRequest>,
+        presented: &Arc<Presented>,
+        permit: SemaphorePermit<'_>,
+    ) -> CallEnd {
+        let route = &self.served.route;
+        let seen = StoredKeys {
+            storage: Arc::clone(&self.shared.storage),
+            route: route.config.name.clone(),
+            adapter: route.config.adapter.clone(),
+            now: inbound.received_at,
+        };
+        let began = StdInstant::now();
+        let mut ended = route.adapter.receive(ReceiveCall {
+            cause: Cause::Live,
+            route: route.config.name.clone(),
+            inbound: Arc::clone(inbound),
+            presented: Arc::clone(presented),
+            secrets: Arc::clone(&route.secrets),
+            seen: Arc::new(seen),
+            body_max: route.config.body_max,
+        });
+        drop(permit);
+        AdapterCalled { adapter: &route.config.adapter, took: began.elapsed() }.emit();
+        if let Some(token) = &self.token {
+            ended.verdicts.insert(0, token.clone());
+        }
+        ended
+    }
+
+    fn commit(
+        &self,
+        inbound: InboundRequest,
+        settled: Settled,
+        (verdicts, reads, body_sha256): (Vec<VerdictRecord>, CallReads, [u8; 32]),
+    ) -> Commit {
+        let Settled { outcome, verified, disposition, note, .. } = settled;
+        let route = &self.served.route;
+        let events = outcome.events.into_iter();
+        let events = events.map(|event| self.event(&inbound, verified, event)).collect();
+        let request = RequestRecord {
+            id: inbound.id,
+            route: route.config.name.clone(),
+            adapter: route.config.adapter.clone(),
+            plugin: route.adapter.version().clone(),
+            generation: self.routed.snapshot.generation,
+            received_at: inbound.received_at,
+            client: inbound.client,
+            head: inbound.head,
+            body: inbound.body,
+            body_sha256,
+            verdicts,
+            verified,
+            disposition,
+            facts: outcome.facts,
+            reads,
+            answer: outcome.answer,
+            note,
+        };
+        Commit { request, events, duplicate_answer: outcome.duplicate_answer }
+    }
+
+    /// What the host adds to an event that a guest made.
+    fn event(&self, inbound: &InboundRequest, verified: Verified, made: OutcomeEvent) -> NewEvent {
+        let config = &self.served.route.config;
+        let wanting = config.deliver_to.iter().filter(|delivery| delivery.wants(&made.kind));
+        let mut destinations = Vec::with_capacity(config.deliver_to.len());
+        for delivery in wanting {
+            // Listed twice, for two sets of types, it is owed the event once all the same.
+            if !destinations.contains(&delivery.destination) {
+                destinations.push(delivery.destination.clone());
+            }
+        }
+        let event = Event {
+            id: EventId::new(inbound.received_at),
+            request: inbound.id,
+            route: config.name.clone(),
+            data_schema: self.served.schemas.get(&made.kind).cloned(),
+            kind: made.kind,
+            subject: made.subject,
+            time: made.time,
+            adapter: self.served.adapter.clone(),
+            adapter_name: config.adapter.clone(),
+            received_at: inbound.received_at,
+            verified,
+            idempotency_key: made.key.as_ref().map(|key| key.value.clone()),
+            partition_key: made.partition_key,
+            replay_of: None,
+            data: made.data,
+        };
+        NewEvent { event, key: made.key, destinations }
+    }
+}
+
+/// Decides what an ended call comes to. Whatever the adapter says, nothing is stored that the
+/// host itself did not find verified.
+fn settle(
+    end: End,
+    verdicts: &[VerdictRecord],
+    secrets: &RouteSecrets,
+) -> Result<Settled, Refusal> {
+    let (diagnosis, note) = match end {
+        End::Rejection(rejection) => return Err(rejected(rejection, verdicts)),
+        End::Outcome(outcome) => {
+            let verified =
+                secrets.verified(verdicts).ok_or_else(|| unverified(verdicts, secrets))?;
+            let disposition =
+                if outcome.accepted { Disposition::Accepted } else { Disposition::Ignored };
+            return Ok(Settled { outcome, verified, disposition, diagnosis: None, note: None });
+        }
+        End::Trap(message) => (Diagnosis::TRAP, message),
+        End::Deadline => (Diagnosis::DEADLINE, "the call ran out of time".to_owned()),
+    };
+    // `auth = "none"` is no verdict: what nobody vouched for is not kept because it trapped.
+    let vouched = verdicts.iter().any(|verdict| verdict.found.is_match());
+    match secrets.verified(verdicts).filter(|_| vouched) {
+        None => Err(Refusal::adapter(diagnosis, note)),
+        Some(verified) => Ok(Settled {
+            outcome: Outcome {
+                accepted: false,
+                events: Vec::new(),
+                facts: Vec::new(),
+                answer: Answer::unavailable(RETRY_ADAPTER),
+                duplicate_answer: None,
+            },
+            verified,
+            disposition: Disposition::Quarantined,
+            diagnosis: Some(diagnosis),
+            note: Some(note),
+        }),
+    }
+}
+
+/// The adapter returned an outcome that it never had verified, or not by all of the secrets.
+fn unverified(verdicts: &[VerdictRecord], secrets: &RouteSecrets) -> Refusal {
+    let detail = secrets.unmatched(verdicts).map_or_else(
+        || "the adapter returned an outcome without any matching verdict".to_owned(),
+        |role| {
+            format!(
+                "the adapter returned an outcome without a matching verdict on `{role}`, which \
+                 the route has a secret for"
+            )
+        },
+    );
+    Refusal::new(StatusCode::UNAUTHORIZED, refine(Diagnosis::UNVERIFIED, verdicts), detail)
+}
+
+fn rejected(rejection: Rejection, verdicts: &[VerdictRecord]) -> Refusal {
+    // Rejections were checked when they were made; one that slipped through must not become a
+    // success.
+    let status = Some(rejection.status).filter(|status| (400..=599).contains(status));
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    let diagnosis = refine(rejection.diagnosis, verdicts);
+    Refusal::new(status.unwrap_or(StatusCode::BAD_REQUEST), diagnosis, rejection.detail)
+}
+
+/// A mismatch that is one only because the value has expired says more when it is called that.
+fn refine(diagnosis: Diagnosis, verdicts: &[VerdictRecord]) -> Diagnosis {
+    const MISMATCHES: [Diagnosis; 3] =
+        [Diagnosis::SECRET_MISMATCH, Diagnosis::SIGNATURE_MISMATCH, Diagnosis::UNVERIFIED];
+    let expired = verdicts.iter().any(|verdict| verdict.found == Found::MatchedExpired);
+    if expired && MISMATCHES.contains(&diagnosis) {
+        Diagnosis::MATCHES_EXPIRED_SECRET
+    } else {
+        diagnosis
+    }
+}
+
+/// `seen(key)` of one call: what is stored, as of its own time.
+#[derive(Debug)]
+struct StoredKeys {
+    storage: Arc<dyn Storage>,
+    route: RouteName,
+    adapter: AdapterName,
+    now: UnixMillis,
+}
+
+impl SeenReader for StoredKeys {
+    fn seen(&self, key: &IdempotencyKey) -> Option<bool> {
+        self.storage.seen(&self.route, &self.adapter, key, self.now).ok()
+    }
+}

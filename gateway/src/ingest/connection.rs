@@ -1,0 +1,114 @@
+//! One connection, from accept to close.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::answer::HttpAnswer;
+use super::phase::{Deadlines, Doing, Phase};
+use super::wire::Wire;
+use super::{Shared, handler};
+use crate::telemetry::Happening as _;
+use crate::telemetry::ingest::{ConnectionEnded, Gauged};
+
+/// Largest head, in bytes: answered 431 beyond. hyper's own bound of 100 headers stands as well;
+/// setting it would move its table from the stack to the heap.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Largest read buffer of a connection, in bytes; also the most that is read of a body beyond its
+/// bound before that is seen.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// How long after the call to stop the listener still accepts, and a connection still takes
+/// requests: those that were on their way are served and not reset.
+pub(super) const LAST_CALL: Duration = Duration::from_millis(100);
+
+/// How hyper is to speak.
+pub(super) fn protocol() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        // The phases of a connection have their own deadlines, see `Phase`.
+        .header_read_timeout(None)
+        // A sender may close its side once it has sent its request. It also keeps a request that
+        // is being committed from being dropped with its connection.
+        .half_close(true);
+    builder
+}
+
+/// Serves a connection until the peer closes it, a deadline passes, or `stopping` and the request
+/// at hand is answered.
+pub(super) async fn serve(
+    stream: TcpStream,
+    client: IpAddr,
+    shared: Arc<Shared>,
+    deadlines: Deadlines,
+    stopping: CancellationToken,
+) {
+    let _gauged = Gauged::new(&shared.gauges.connections);
+    let phase = Arc::new(Phase::new());
+    let io = TokioIo::new(Wire::new(stream, Arc::clone(&phase)));
+    let service = service_fn(|request| answer(&shared, client, Arc::clone(&phase), request));
+    let mut connection = pin!(shared.protocol.serve_connection(io, service));
+    let mut last_call = pin!(async {
+        stopping.cancelled().await;
+        sleep(LAST_CALL).await;
+    });
+    let mut watchdog = pin!(sleep_until(phase.next_check(&deadlines, Instant::now())));
+    let mut told = false;
+    let reason = loop {
+        tokio::select! {
+            // The connection comes first: what has arrived is read before it is told to stop.
+            biased;
+            ended = connection.as_mut() => break reason(&ended),
+            () = last_call.as_mut(), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = watchdog.as_mut() => {
+                let now = Instant::now();
+                if let Some(doing) = phase.overdue(&deadlines, now) {
+                    break doing.as_str();
+                }
+                watchdog.as_mut().reset(phase.next_check(&deadlines, now));
+            }
+        }
+    };
+    ConnectionEnded { reason }.emit();
+}
+
+async fn answer(
+    shared: &Shared,
+    client: IpAddr,
+    phase: Arc<Phase>,
+    request: Request<Incoming>,
+) -> Result<HttpAnswer, Infallible> {
+    phase.enter(Doing::Serving);
+    let (parts, mut body) = request.into_parts();
+    let answer = handler::answer(shared, client, parts, &mut body).await;
+    if !body.is_end_stream() {
+        phase.note_unread();
+    }
+    phase.enter(Doing::Answering);
+    Ok(answer)
+}
+
+fn reason(ended: &hyper::Result<()>) -> &'static str {
+    match ended {
+        Ok(()) => "closed",
+        Err(error) if error.is_parse() => "malformed",
+        Err(_) => "broken",
+    }
+}

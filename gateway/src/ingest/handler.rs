@@ -1,0 +1,306 @@
+//! One request from its head to its answer, in the order of suspicion: form, path, method, size,
+//! body, adapter.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use hyper::body::Body;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::answer::{self, HttpAnswer, Refusal};
+use super::body::{self, BodyFault, Bounds};
+use super::call::{Call, Ending};
+use super::refused::RefusedRequest;
+use super::route::{Hit, Lookup, Served};
+use super::strict;
+use crate::model::{
+    Diagnosis, Disposition, Found, InboundRequest, RequestHead, RequestId, RouteName, UnixMillis,
+    VerdictRecord,
+};
+use crate::telemetry::Happening as _;
+use crate::telemetry::ingest::{Gauged, RequestAnswered, RequestRefused};
+
+/// What stands where a value is not shown.
+const MASK: &str = "***";
+
+/// Answers one request. Reads as much of the body as it needs to.
+pub(super) async fn answer<B>(
+    shared: &Shared,
+    client: IpAddr,
+    parts: Parts,
+    body: &mut B,
+) -> HttpAnswer
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let received_at = shared.clock.now();
+    let id = RequestId::new(received_at);
+    let exchange = Exchange { shared, client, parts, id, received_at, started: Instant::now() };
+    let Ok(_permit) = shared.in_flight.try_acquire() else {
+        // Nothing was looked at, so there is nothing for the ring; and it has better to keep.
+        let refusal = Refusal::overloaded("too many requests are in flight");
+        return exchange.told(None, &refusal);
+    };
+    let _gauged = Gauged::new(&shared.gauges.in_flight);
+    exchange.run(body).await
+}
+
+/// A request that is being answered.
+struct Exchange<'a> {
+    shared: &'a Shared,
+    client: IpAddr,
+    parts: Parts,
+    id: RequestId,
+    received_at: UnixMillis,
+    started: Instant,
+}
+
+/// What is known of a refused request.
+#[derive(Default)]
+struct Evidence {
+    head: Option<RequestHead>,
+    body: Bytes,
+    verdicts: Vec<VerdictRecord>,
+    /// For the operator.
+    detail: Cow<'static, str>,
+}
+
+impl Exchange<'_> {
+    async fn run<B>(self, body: &mut B) -> HttpAnswer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Parts { method, uri, version, headers, .. } = &self.parts;
+        if let Err(fault) = strict::check(method, uri, *version, headers) {
+            let diagnosis = Diagnosis::MALFORMED_REQUEST;
+            let refusal = Refusal::new(fault.status, diagnosis, fault.detail).closing();
+            return self.refuse(None, &refusal, self.anonymous());
+        }
+        let routed = self.shared.routing.current();
+        let hit = match routed.table.find(uri.path(), self.received_at) {
+            Lookup::Route(hit) => hit,
+            Lookup::WrongToken { meant } => return self.wrong_token(meant),
+            Lookup::Nothing => return self.not_found(None),
+        };
+        let served = hit.served;
+        if served.route.config.paused {
+            return self.paused(&hit);
+        }
+        if let Err(refusal) = self.check_for(served) {
+            return self.refuse(Some(served), &refusal, self.masked(&hit));
+        }
+        let config = &served.route.config;
+        let ingest = &routed.snapshot.config.ingest;
+        let bounds = Bounds {
+            size_max: config.body_max,
+            started: self.started,
+            // Whole before the answer is due: a later one could be committed, but not answered.
+            deadline: ingest.body_deadline.min(config.deadline),
+            rate_min: ingest.body_rate_min,
+        };
+        let body = match body::read(body, bounds).await {
+            Ok(body) => body,
+            Err(fault) => return self.refuse(Some(served), &unread(fault), self.masked(&hit)),
+        };
+        let (head, presented) = served.route.secrets.mask(head_of(&self.parts), segment(&hit));
+        let inbound = InboundRequest {
+            id: self.id,
+            received_at: self.received_at,
+            client: self.client,
+            head,
+            body,
+        };
+        let deadline = self.started + config.deadline;
+        let token = hit.token.map(|(_, verdict)| verdict);
+        let call = Call { shared: self.shared, routed: &routed, served, token, deadline };
+        let ending = call.run(inbound, presented).await;
+        self.end(served, ending)
+    }
+
+    fn end(&self, served: &Served, ending: Ending) -> HttpAnswer {
+        match ending {
+            Ending::Committed { answer, disposition, diagnosis } => {
+                if let Some(diagnosis) = diagnosis {
+                    self.tell_refusal(Some(&served.route.config.name), &diagnosis, answer.status);
+                }
+                self.tell(Some(served), disposition.as_str(), answer.status);
+                answer::from_adapter(answer)
+            }
+            Ending::Refused { refusal, verdicts, inbound } => {
+                let evidence = match inbound.map(Arc::unwrap_or_clone) {
+                    Some(InboundRequest { head, body, .. }) => {
+                        Evidence { head: Some(head), body, verdicts, ..Evidence::default() }
+                    }
+                    None => Evidence { verdicts, ..Evidence::default() },
+                };
+                self.refuse(Some(served), &refusal, evidence)
+            }
+        }
+    }
+
+    /// What a route has to say about a head before its body is read.
+    fn check_for(&self, served: &Served) -> Result<(), Refusal> {
+        let headers = &self.parts.headers;
+        if strict::has_twin(headers, |name| served.credentials.contains(name)) {
+            let detail = "a header with underscores reads like one that carries a credential";
+            let diagnosis = Diagnosis::MALFORMED_REQUEST;
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, diagnosis, detail).closing());
+        }
+        if !served.takes(self.parts.method.as_str()) {
+            let diagnosis = Diagnosis::METHOD_NOT_ALLOWED;
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, diagnosis, "");
+            return Err(Refusal { allow: Some(served.allow.clone()), ..refusal });
+        }
+        Ok(())
+    }
+
+    /// Counted and shown, and never called accepted.
+    fn paused(&self, hit: &Hit<'_>) -> HttpAnswer {
+        let answer = hit.served.route.paused_answer.clone();
+        let name = &hit.served.route.config.name;
+        self.tell_refusal(Some(name), &Diagnosis::PAUSED, answer.status);
+        self.tell(Some(hit.served), "paused", answer.status);
+        self.keep(Some(name), answer.status, &Diagnosis::PAUSED, self.masked(hit));
+        answer::from_adapter(answer)
+    }
+
+    fn wrong_token(&self, meant: Option<Hit<'_>>) -> HttpAnswer {
+        let expired = |hit: &Hit<'_>| {
+            hit.token.as_ref().is_some_and(|(_, verdict)| verdict.found == Found::MatchedExpired)
+        };
+        let diagnosis = if meant.as_ref().is_some_and(expired) {
+            Diagnosis::MATCHES_EXPIRED_SECRET
+        } else {
+            Diagnosis::SECRET_MISMATCH
+        };
+        let name = meant.as_ref().map(|hit| &hit.served.route.config.name);
+        let status = StatusCode::NOT_FOUND.as_u16();
+        let evidence = match &meant {
+            Some(hit) => self.masked(hit),
+            None => self.anonymous(),
+        };
+        self.tell_refusal(name, &diagnosis, status);
+        let evidence = Evidence { detail: "the path token".into(), ..evidence };
+        self.keep(name, status, &diagnosis, evidence);
+        self.not_found(meant.map(|hit| hit.served))
+    }
+
+    /// Not kept in the ring: nothing can be masked where nobody knows what is secret, and whoever
+    /// looks for open doors would flush it.
+    fn not_found(&self, served: Option<&Served>) -> HttpAnswer {
+        self.tell(served, "not_found", StatusCode::NOT_FOUND.as_u16());
+        answer::not_found()
+    }
+
+    fn refuse(&self, served: Option<&Served>, refusal: &Refusal, evidence: Evidence) -> HttpAnswer {
+        let name = served.map(|served| &served.route.config.name);
+        let status = refusal.status.as_u16();
+        let evidence = Evidence { detail: refusal.detail.clone(), ..evidence };
+        self.keep(name, status, &refusal.diagnosis, evidence);
+        self.told(served, refusal)
+    }
+
+    fn told(&self, served: Option<&Served>, refusal: &Refusal) -> HttpAnswer {
+        let status = refusal.status.as_u16();
+        let name = served.map(|served| &served.route.config.name);
+        self.tell_refusal(name, &refusal.diagnosis, status);
+        let ours = refusal.retry_after.is_some();
+        let disposition = if ours { "unavailable" } else { Disposition::Rejected.as_str() };
+        self.tell(served, disposition, status);
+        refusal.to_http()
+    }
+
+    fn keep(
+        &self,
+        route: Option<&RouteName>,
+        status: u16,
+        diagnosis: &Diagnosis,
+        evidence: Evidence,
+    ) {
+        self.shared.ring.push(RefusedRequest {
+            id: self.id,
+            received_at: self.received_at,
+            route: route.cloned(),
+            client: self.client,
+            status,
+            diagnosis: diagnosis.clone(),
+            detail: evidence.detail.into_owned(),
+            verdicts: evidence.verdicts,
+            head: evidence.head,
+            body_bytes: evidence.body.len(),
+            body: evidence.body,
+        });
+    }
+
+    fn tell(&self, served: Option<&Served>, disposition: &'static str, status: u16) {
+        let route = served.map(|served| &served.route.config.name);
+        let took = self.started.elapsed();
+        RequestAnswered { id: self.id, route, disposition, status, took }.emit();
+    }
+
+    fn tell_refusal(&self, route: Option<&RouteName>, diagnosis: &Diagnosis, status: u16) {
+        let told = self.shared.log_budget.take(self.received_at);
+        RequestRefused { id: self.id, route, diagnosis, status, told }.emit();
+    }
+
+    /// The head as the operators of a route may see it.
+    fn masked(&self, hit: &Hit<'_>) -> Evidence {
+        let (head, _) = hit.served.route.secrets.mask(head_of(&self.parts), segment(hit));
+        let verdicts = hit.token.iter().map(|(_, verdict)| verdict.clone()).collect();
+        Evidence { head: Some(head), verdicts, ..Evidence::default() }
+    }
+
+    /// The head where no route says what is secret: names only.
+    fn anonymous(&self) -> Evidence {
+        let head = RequestHead {
+            method: self.parts.method.as_str().to_owned(),
+            path: MASK.to_owned(),
+            query: self.parts.uri.query().map(|_| MASK.to_owned()),
+            headers: self
+                .parts
+                .headers
+                .keys()
+                .map(|name| (name.as_str().to_owned(), MASK.to_owned()))
+                .collect(),
+        };
+        Evidence { head: Some(head), ..Evidence::default() }
+    }
+}
+
+fn unread(fault: BodyFault) -> Refusal {
+    let (status, diagnosis, detail) = match fault {
+        BodyFault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Diagnosis::BODY_TOO_LARGE, ""),
+        BodyFault::TooSlow => (StatusCode::REQUEST_TIMEOUT, Diagnosis::BODY_TOO_SLOW, ""),
+        BodyFault::Broken => {
+            let detail = "the body ended early or its framing is bad";
+            (StatusCode::BAD_REQUEST, Diagnosis::MALFORMED_REQUEST, detail)
+        }
+    };
+    Refusal::new(status, diagnosis, detail).closing()
+}
+
+fn segment(hit: &Hit<'_>) -> Option<std::ops::Range<usize>> {
+    hit.token.as_ref().map(|(segment, _)| segment.clone())
+}
+
+fn head_of(parts: &Parts) -> RequestHead {
+    RequestHead {
+        method: parts.method.as_str().to_owned(),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        headers: texts(&parts.headers),
+    }
+}
+
+fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    };
+    headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
+}

@@ -1,0 +1,282 @@
+//! Accepting connections, and draining them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{self, LAST_CALL};
+use super::phase::Deadlines;
+use super::{Drained, Shared};
+use crate::config::{IngestConfig, Listen};
+use crate::telemetry::Happening as _;
+use crate::telemetry::ingest::{
+    AcceptFailed, ConnectionPanicked, ConnectionsAtLimit, DrainBegan, DrainEnded,
+};
+
+/// Connections that the kernel holds for us while all permits are out.
+const BACKLOG: u32 = 1024;
+
+/// First and longest pause after the process or the system ran out of descriptors or memory. The
+/// connection stays in the backlog meanwhile; trying at once would only spin.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A bound listener that does not accept yet.
+#[derive(Debug)]
+pub struct Listener {
+    inner: TcpListener,
+    local_addr: SocketAddr,
+}
+
+impl Listener {
+    /// Binds. Must be called within a runtime.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: the address is in use, is not ours, needs privileges.
+    pub fn bind(listen: &Listen) -> io::Result<Self> {
+        let Listen::Tcp(addr) = listen;
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restart must not wait for the connections of the process before it to time out.
+        socket.set_reuseaddr(true)?;
+        socket.bind(*addr)?;
+        let inner = socket.listen(BACKLOG)?;
+        let local_addr = inner.local_addr()?;
+        Ok(Self { inner, local_addr })
+    }
+
+    /// Where it listens; tells the port where 0 was asked for.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
+/// Accepts until `shutdown`, then drains. Whatever it started has ended when it returns.
+pub(super) async fn run(
+    listener: Listener,
+    shared: Arc<Shared>,
+    shutdown: CancellationToken,
+) -> Drained {
+    let mut permits = Permits::new(shared.ingest_config().connections_max);
+    let mut connections = Connections::new(shared);
+    let mut acceptor = Acceptor { listener: listener.inner, pause: PAUSE_MIN, not_before: None };
+    let mut permit = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(ended) = connections.tasks.join_next() => report(ended),
+            // The permit comes before the connection: overload waits in the kernel.
+            got = permits.get(), if permit.is_none() => permit = got,
+            accepted = acceptor.accept(), if permit.is_some() => {
+                if let Some(stream) = accepted && let Some(permit) = permit.take() {
+                    connections.start(stream, permit);
+                }
+            }
+        }
+    }
+    drop(permit);
+    connections.stopping.cancel();
+    // What the kernel has accepted for us would be reset when the listener closes.
+    let last_call = Instant::now() + LAST_CALL;
+    while let Some(permit) = permits.get_now() {
+        let Ok(accepted) = timeout_at(last_call, acceptor.accept()).await else { break };
+        if let Some(stream) = accepted {
+            connections.start(stream, permit);
+        }
+    }
+    drop(acceptor);
+    connections.drain().await
+}
+
+/// How many more connections there may be.
+struct Permits {
+    semaphore: Arc<Semaphore>,
+    connections_max: usize,
+    at_limit: bool,
+}
+
+impl Permits {
+    fn new(connections_max: usize) -> Self {
+        let semaphore = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Self { semaphore, connections_max, at_limit: false }
+    }
+
+    /// Waits for room for one more; never `None`, because the semaphore is never closed. Cancel
+    /// safe.
+    async fn get(&mut self) -> Option<OwnedSemaphorePermit> {
+        if let Some(permit) = self.get_now() {
+            self.at_limit = false;
+            return Some(permit);
+        }
+        // Once for each time that the bound is reached, not for each wait at it.
+        if !self.at_limit {
+            self.at_limit = true;
+            ConnectionsAtLimit { connections_max: self.connections_max }.emit();
+        }
+        Arc::clone(&self.semaphore).acquire_owned().await.ok()
+    }
+
+    fn get_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.semaphore).try_acquire_owned().ok()
+    }
+}
+
+/// The open connections and their tasks.
+struct Connections {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+    stopping: CancellationToken,
+}
+
+impl Connections {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, tasks: JoinSet::new(), stopping: CancellationToken::new() }
+    }
+
+    fn start(&mut self, (stream, peer): (TcpStream, SocketAddr), permit: OwnedSemaphorePermit) {
+        // Answers are one small write; waiting to join it with another only delays them. A
+        // failure to say so does not matter.
+        stream.set_nodelay(true).ok();
+        let shared = Arc::clone(&self.shared);
+        let IngestConfig { head_deadline: head, idle_deadline: idle, .. } = shared.ingest_config();
+        // A peer may be as slow to take an answer as it may be to send a head.
+        let deadlines = Deadlines { head, idle, answer: head };
+        // A token of its own: the connections do not contend for one lock at every wake-up.
+        let stopping = self.stopping.child_token();
+        self.tasks.spawn(async move {
+            connection::serve(stream, peer.ip().to_canonical(), shared, deadlines, stopping).await;
+            drop(permit);
+        });
+    }
+
+    /// Waits until every connection has finished what it is at, and cuts off those that do not in time.
+    async fn drain(mut self) -> Drained {
+        let deadline = self.shared.ingest_config().drain;
+        let began = Instant::now();
+        DrainBegan { connections: self.tasks.len(), deadline }.emit();
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                report(ended);
+            }
+        };
+        let connections_left = match timeout(deadline, all).await {
+            Ok(()) => 0,
+            Err(_) => self.tasks.len(),
+        };
+        self.tasks.shutdown().await;
+        DrainEnded { connections_left, took: began.elapsed() }.emit();
+        Drained { connections_left }
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        ConnectionPanicked { error: &error }.emit();
+    }
+}
+
+/// A listener that pauses when the system has nothing left to accept with.
+struct Acceptor {
+    listener: TcpListener,
+    pause: Duration,
+    not_before: Option<Instant>,
+}
+
+impl Acceptor {
+    /// The next connection; `None` where one could not be accepted. Cancel safe.
+    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
+        if let Some(not_before) = self.not_before {
+            sleep_until(not_before).await;
+            self.not_before = None;
+        }
+        match self.listener.accept().await {
+            Ok(accepted) => {
+                self.pause = PAUSE_MIN;
+                Some(accepted)
+            }
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        let pause = (!concerns_one_connection(error)).then_some(self.pause);
+        AcceptFailed { error, pause }.emit();
+        if let Some(pause) = pause {
+            self.not_before = Some(Instant::now() + pause);
+            self.pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+/// accept(2) passes on the network errors of a connection that ended before it was accepted; all
+/// others (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`) meet the next one as well.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::ECONNREFUSED
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::EINTR
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::ENONET
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::EPERM
+                | libc::EPROTO
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_descriptors_is_not_one_connections_concern() {
+        let concerns = |code| concerns_one_connection(&io::Error::from_raw_os_error(code));
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(!concerns(code), "{code}");
+        }
+        assert!(concerns(libc::ECONNABORTED));
+    }
+
+    #[tokio::test]
+    async fn pauses_grow_to_their_bound_and_end_with_a_success() {
+        let listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
+        let addr = listener.local_addr();
+        let mut acceptor =
+            Acceptor { listener: listener.inner, pause: PAUSE_MIN, not_before: None };
+        let full = io::Error::from_raw_os_error(libc::EMFILE);
+        for _ in 0..20 {
+            acceptor.failed(&full);
+        }
+        assert_eq!(acceptor.pause, PAUSE_MAX);
+        assert!(acceptor.not_before.is_some_and(|until| until > Instant::now()));
+
+        acceptor.not_before = Some(Instant::now());
+        let _client = TcpStream::connect(addr).await.unwrap();
+        assert!(acceptor.accept().await.is_some());
+        assert_eq!((acceptor.pause, acceptor.not_before), (PAUSE_MIN, None));
+
+        acceptor.failed(&io::Error::from_raw_os_error(libc::ECONNABORTED));
+        assert_eq!(acceptor.not_before, None);
+    }
+}

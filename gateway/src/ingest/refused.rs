@@ -1,0 +1,220 @@
+//! The ring of refused requests: what operators look at when a provider is turned away.
+//!
+//! In memory only, and bounded twice. A refusal is no promise to anybody; what was verified is in
+//! storage.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use crate::model::{Diagnosis, RequestHead, RequestId, RouteName, UnixMillis, VerdictRecord};
+
+/// Most entries kept: a screenful for each of many routes.
+pub const RING_ENTRIES_MAX: usize = 1_000;
+
+/// Most that all entries together weigh, in bytes.
+pub const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Most of one body that is kept, in bytes: webhooks are smaller.
+pub const RING_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// What an entry weighs beside its texts: itself, its allocation and its place in the ring.
+const ENTRY_BYTES: usize = size_of::<RefusedRequest>() + 64;
+
+/// A request that was refused, as far as it was read.
+#[derive(Clone, Debug)]
+pub struct RefusedRequest {
+    pub id: RequestId,
+    pub received_at: UnixMillis,
+    /// Absent where it was refused before a route was found.
+    pub route: Option<RouteName>,
+    pub client: IpAddr,
+    /// What the sender was told.
+    pub status: u16,
+    pub diagnosis: Diagnosis,
+    /// For the operator; may be a guest's words.
+    pub detail: String,
+    pub verdicts: Vec<VerdictRecord>,
+    /// Masked; where there is no route to say what is secret, every value reads `***`. Absent
+    /// where it had been handed to storage, which then failed.
+    pub head: Option<RequestHead>,
+    /// At most [`RING_BODY_BYTES_MAX`]; empty where it was refused before its body was read.
+    pub body: Bytes,
+    /// Size of the whole body as read.
+    pub body_bytes: usize,
+}
+
+impl RefusedRequest {
+    fn weight(&self) -> usize {
+        let head = self.head.as_ref().map_or(0, |head| {
+            let fields = head.headers.iter().map(|(name, value)| name.len() + value.len() + 48);
+            head.method.len()
+                + head.path.len()
+                + head.query.as_ref().map_or(0, String::len)
+                + fields.sum::<usize>()
+        });
+        let verdicts = self.verdicts.len() * (size_of::<VerdictRecord>() + 32);
+        ENTRY_BYTES + head + verdicts + self.detail.len() + self.body.len()
+    }
+}
+
+/// Which entries to list: newest first, at most `limit`, older than `before`.
+#[derive(Clone, Debug, Default)]
+pub struct RefusedFilter {
+    pub route: Option<RouteName>,
+    pub diagnosis: Option<Diagnosis>,
+    pub before: Option<RequestId>,
+    pub limit: usize,
+}
+
+/// The newest refused requests. Shared; the lock is held for moments and never across an await.
+#[derive(Debug)]
+pub struct RefusedRing {
+    entries_max: usize,
+    bytes_max: usize,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Oldest first.
+    queue: VecDeque<Arc<RefusedRequest>>,
+    bytes: usize,
+}
+
+impl Default for RefusedRing {
+    fn default() -> Self {
+        Self::with_bounds(RING_ENTRIES_MAX, RING_BYTES_MAX)
+    }
+}
+
+impl RefusedRing {
+    fn with_bounds(entries_max: usize, bytes_max: usize) -> Self {
+        Self { entries_max, bytes_max, entries: Mutex::default() }
+    }
+
+    /// Adds an entry; the oldest go until it fits. Its body is cut to what is kept.
+    pub fn push(&self, mut refused: RefusedRequest) {
+        // Copied, because the bytes may be a small part of a large read buffer.
+        let kept = refused.body.get(..RING_BODY_BYTES_MAX).unwrap_or(&refused.body);
+        refused.body = Bytes::copy_from_slice(kept);
+        let weight = refused.weight();
+        let refused = Arc::new(refused);
+        let mut entries = self.lock();
+        while entries.queue.len() >= self.entries_max || entries.bytes + weight > self.bytes_max {
+            let Some(oldest) = entries.queue.pop_front() else { break };
+            entries.bytes -= oldest.weight();
+        }
+        entries.bytes += weight;
+        entries.queue.push_back(refused);
+    }
+
+    /// The entries that match, newest first.
+    #[must_use]
+    pub fn list(&self, filter: &RefusedFilter) -> Vec<Arc<RefusedRequest>> {
+        let mut found: Vec<_> = self.lock().queue.iter().cloned().collect();
+        found.retain(|each| {
+            filter.before.is_none_or(|before| each.id < before)
+                && filter.route.as_ref().is_none_or(|route| each.route.as_ref() == Some(route))
+                && filter.diagnosis.as_ref().is_none_or(|wanted| each.diagnosis == *wanted)
+        });
+        // Entries are added when a request ends; ids sort by when it came.
+        found.sort_unstable_by_key(|each| Reverse(each.id));
+        found.truncate(filter.limit);
+        found
+    }
+
+    /// One entry, while it is there.
+    #[must_use]
+    pub fn get(&self, id: RequestId) -> Option<Arc<RefusedRequest>> {
+        self.lock().queue.iter().rev().find(|each| each.id == id).cloned()
+    }
+
+    /// No panic can happen under the lock that leaves it inconsistent, so poison means nothing.
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn refused(millis: u64, route: &str, diagnosis: Diagnosis, body: usize) -> RefusedRequest {
+        let received_at = UnixMillis(millis);
+        RefusedRequest {
+            id: RequestId::new(received_at),
+            received_at,
+            route: Some(RouteName::new(route).unwrap()),
+            client: Ipv4Addr::LOCALHOST.into(),
+            status: 401,
+            diagnosis,
+            detail: String::new(),
+            verdicts: Vec::new(),
+            head: None,
+            body: vec![b'x'; body].into(),
+            body_bytes: body,
+        }
+    }
+
+    #[test]
+    fn a_page_follows_on_the_one_before_and_filters_hold() {
+        let ring = RefusedRing::default();
+        // Out of order: the second came first and ended last.
+        for (millis, route) in [(2, "a"), (1, "b"), (4, "a"), (3, "b")] {
+            ring.push(refused(millis, route, Diagnosis::TRAP, 0));
+        }
+        let times = |filter: &RefusedFilter| -> Vec<u64> {
+            ring.list(filter).iter().map(|each| each.received_at.0).collect()
+        };
+        let page = RefusedFilter { limit: 2, ..RefusedFilter::default() };
+        assert_eq!(times(&page), [4, 3]);
+        let before = ring.list(&page).last().map(|each| each.id);
+        assert_eq!(times(&RefusedFilter { before, ..page.clone() }), [2, 1]);
+        let route = Some(RouteName::new("b").unwrap());
+        assert_eq!(times(&RefusedFilter { route, ..page.clone() }), [3, 1]);
+        let diagnosis = Some(Diagnosis::DEADLINE);
+        assert!(times(&RefusedFilter { diagnosis, ..page }).is_empty());
+
+        let newest = ring.list(&RefusedFilter { limit: 1, ..RefusedFilter::default() });
+        assert_eq!(ring.get(newest[0].id).unwrap().received_at, UnixMillis(4));
+        assert!(ring.get(RequestId::new(UnixMillis(9))).is_none());
+    }
+
+    #[test]
+    fn of_a_large_body_the_beginning_is_kept() {
+        let ring = RefusedRing::default();
+        let large = refused(1, "a", Diagnosis::TRAP, RING_BODY_BYTES_MAX + 1);
+        let id = large.id;
+        ring.push(large);
+        let kept = ring.get(id).unwrap();
+        assert_eq!(kept.body.len(), RING_BODY_BYTES_MAX);
+        assert_eq!(kept.body_bytes, RING_BODY_BYTES_MAX + 1);
+    }
+
+    proptest! {
+        #[test]
+        fn the_ring_keeps_the_newest_within_both_bounds(
+            bodies in prop::collection::vec(0_usize..3_000, 1..40),
+        ) {
+            let ring = RefusedRing::with_bounds(8, 10_000);
+            for (millis, body) in (0..).zip(&bodies) {
+                ring.push(refused(millis, "a", Diagnosis::TRAP, *body));
+            }
+            let all = ring.list(&RefusedFilter { limit: usize::MAX, ..RefusedFilter::default() });
+            prop_assert!(all.len() <= 8);
+            prop_assert!(all.iter().map(|each| each.weight()).sum::<usize>() <= 10_000);
+            let newest = (0..bodies.len() as u64).rev();
+            for (kept, expected) in all.iter().zip(newest) {
+                prop_assert_eq!(kept.received_at.0, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! From a path to a route.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use crate::config::RoutePath;
+use crate::model::{Found, RequestHead, UnixMillis, VerdictRecord};
+use crate::snapshot::{BoundRoute, Snapshot};
+
+/// A route, and what serving it needs on every request, worked out once.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) route: Arc<BoundRoute>,
+    /// Name and version, as `ottu/1.0.0`.
+    pub(super) adapter: String,
+    /// The value of `Allow`.
+    pub(super) allow: HeaderValue,
+    /// Headers in which a credential of this route travels, in lower case with hyphens.
+    pub(super) credentials: HashSet<String>,
+    /// By event type: the URI of the schema of its data, where the adapter describes one.
+    pub(super) schemas: HashMap<String, String>,
+}
+
+impl Served {
+    fn new(route: Arc<BoundRoute>) -> Self {
+        let description = route.adapter.description();
+        let adapter = format!("{}/{}", description.name, description.version);
+        let allow = HeaderValue::try_from(description.methods.join(", "));
+        let schemas = description.events.iter().filter(|event| !event.schema.is_null());
+        Self {
+            adapter,
+            // Methods of a checked description are tokens.
+            allow: allow.unwrap_or_else(|_| HeaderValue::from_static("")),
+            credentials: credential_headers(&route),
+            schemas: schemas
+                .map(|event| (event.kind.clone(), schema_uri(description, &event.kind)))
+                .collect(),
+            route,
+        }
+    }
+
+    /// Whether requests with this method come to the adapter.
+    pub(super) fn takes(&self, method: &str) -> bool {
+        self.route.adapter.description().methods.iter().any(|each| each == method)
+    }
+}
+
+/// `urn:sluice:schema:<adapter>:<version>:<event type>`: a name and not an address, because an
+/// event outlives every host that could serve its schema; the adapter of that version describes it.
+fn schema_uri(description: &crate::adapter::Description, kind: &str) -> String {
+    format!("urn:sluice:schema:{}:{}:{kind}", description.name, description.version)
+}
+
+/// One that is itself spelt with an underscore has no twin: it is the credential.
+fn credential_headers(route: &BoundRoute) -> HashSet<String> {
+    let names = route.secrets.credential_headers().filter(|name| !name.contains('_'));
+    names.map(str::to_ascii_lowercase).collect()
+}
+
+/// What a path leads to.
+#[derive(Debug)]
+pub(super) enum Lookup<'t> {
+    Route(Hit<'t>),
+    /// Paths of this form lead to routes, but the token is none of theirs. To the sender this is
+    /// the same as `Nothing`.
+    WrongToken {
+        /// The route that is meant, where that is certain: the only one of this form, or the one
+        /// whose expired token it is.
+        meant: Option<Hit<'t>>,
+    },
+    Nothing,
+}
+
+/// A route, and where its token stands in the path.
+#[derive(Debug)]
+pub(super) struct Hit<'t> {
+    pub(super) served: &'t Served,
+    pub(super) token: Option<(Range<usize>, VerdictRecord)>,
+}
+
+/// All routes of one snapshot by their paths.
+#[derive(Debug, Default)]
+pub(super) struct RouteTable {
+    exact: HashMap<String, Served>,
+    /// By what stands before and after the token.
+    tokens: BTreeMap<(String, String), Vec<Served>>,
+}
+
+impl RouteTable {
+    pub(super) fn new<'r>(routes: impl IntoIterator<Item = &'r Arc<BoundRoute>>) -> Self {
+        let mut table = Self::default();
+        for route in routes {
+            let served = Served::new(Arc::clone(route));
+            match &route.config.path {
+                RoutePath::Exact(path) => {
+                    table.exact.insert(path.clone(), served);
+                }
+                RoutePath::Token { prefix, suffix } => {
+                    let form = (prefix.clone(), suffix.clone());
+                    table.tokens.entry(form).or_default().push(served);
+                }
+            }
+        }
+        table
+    }
+
+    /// Finds the route of a path, byte for byte as received. Of several that match by token the
+    /// first is taken; configuration refuses that two share one.
+    pub(super) fn find(&self, path: &str, now: UnixMillis) -> Lookup<'_> {
+        if let Some(served) = self.exact.get(path) {
+            return Lookup::Route(Hit { served, token: None });
+        }
+        let mut lookup = Lookup::Nothing;
+        for ((prefix, suffix), routes) in &self.tokens {
+            let Some(segment) = segment(path, prefix, suffix) else { continue };
+            match try_tokens(routes, path, &segment, now) {
+                Lookup::Route(hit) => return Lookup::Route(hit),
+                wrong @ Lookup::WrongToken { .. } if matches!(lookup, Lookup::Nothing) => {
+                    lookup = wrong;
+                }
+                // A path of two forms: nobody knows which was meant.
+                Lookup::WrongToken { .. } => lookup = Lookup::WrongToken { meant: None },
+                Lookup::Nothing => {}
+            }
+        }
+        lookup
+    }
+}
+
+/// Where the token stands in a path of this form: one segment, and not an empty one.
+fn segment(path: &str, prefix: &str, suffix: &str) -> Option<Range<usize>> {
+    let token = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
+    let plain = !token.is_empty() && !token.contains('/');
+    plain.then(|| prefix.len()..prefix.len() + token.len())
+}
+
+/// Compares with the token of every route, whatever the ones before came to, so that the time it
+/// takes does not tell which one it resembles.
+fn try_tokens<'t>(
+    routes: &'t [Served],
+    path: &str,
+    segment: &Range<usize>,
+    now: UnixMillis,
+) -> Lookup<'t> {
+    let mut matched = None;
+    let mut expired = None;
+    let mut last = None;
+    for served in routes {
+        // Only the path matters here; the rest of the head is masked once the route is known.
+        let head = RequestHead {
+            method: String::new(),
+            path: path.to_owned(),
+            query: None,
+            headers: Vec::new(),
+        };
+        let secrets = &served.route.secrets;
+        let (_, presented) = secrets.mask(head, Some(segment.clone()));
+        let verdict = secrets.verify_path_token(&presented, now);
+        let found = verdict.found;
+        let hit = Some(Hit { served, token: Some((segment.clone(), verdict)) });
+        let place = match found {
+            Found::Matched { .. } => &mut matched,
+            Found::MatchedExpired => &mut expired,
+            Found::Mismatched | Found::Missing | Found::Repeated | Found::NotConfigured => {
+                &mut last
+            }
+        };
+        if place.is_none() {
+            *place = hit;
+        }
+    }
+    match matched {
+        Some(hit) => Lookup::Route(hit),
+        None if routes.len() == 1 => Lookup::WrongToken { meant: expired.or(last) },
+        None => Lookup::WrongToken { meant: expired },
+    }
+}
+
+/// A snapshot with its table of routes.
+#[derive(Debug)]
+pub(super) struct Routed {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) table: RouteTable,
+}
+
+impl Routed {
+    fn new(snapshot: Arc<Snapshot>) -> Self {
+        let table = RouteTable::new(snapshot.routes.values());
+        Self { snapshot, table }
+    }
+}
+
+/// The current snapshot with its table, which is made at the first request after a swap.
+#[derive(Debug)]
+pub(super) struct Routing {
+    source: Arc<ArcSwap<Snapshot>>,
+    routed: ArcSwap<Routed>,
+}
+
+impl Routing {
+    pub(super) fn new(source: Arc<ArcSwap<Snapshot>>) -> Self {
+        let routed = ArcSwap::from_pointee(Routed::new(source.load_full()));
+        Self { source, routed }
+    }
+
+    /// What a request is served by, from its head to its answer.
+    pub(super) fn current(&self) -> Arc<Routed> {
+        let snapshot = self.source.load();
+        let routed = self.routed.load_full();
+        if Arc::ptr_eq(&snapshot, &routed.snapshot) {
+            return routed;
+        }
+        // Two requests may both do this; either result is right.
+        let routed = Arc::new(Routed::new(Arc::clone(&snapshot)));
+        self.routed.store(Arc::clone(&routed));
+        routed
+    }
+}

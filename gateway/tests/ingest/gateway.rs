@@ -1,0 +1,217 @@
+//! A gateway that is nothing but ingest, with routes of a test's choice.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sluice::adapter::Travels;
+use sluice::config::{
+    AdminConfig, Config, Delivery, IngestConfig, Listen, Location, PluginsConfig, RouteAuth,
+    RouteConfig, RoutePath, Secret, SecretValue, SecretVersion, Secrets, Sources, StorageConfig,
+};
+use sluice::ingest::{
+    Drained, Ingest, Listener, Parts, RefusedFilter, RefusedRequest, RefusedRing,
+};
+use sluice::model::{
+    AdapterName, Answer, DestinationName, ManualClock, RouteName, SecretName, UnixMillis,
+};
+use sluice::snapshot::{BoundRoute, Snapshot};
+use sluice::verification::RouteSecrets;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Answer as Got, Client, PATIENCE, post};
+use super::double::{Memory, Scripted};
+
+/// Bodies up to this size are taken by default.
+pub(crate) const BODY_MAX: usize = 65_519;
+
+/// When every request of a test arrives.
+pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// A running ingest and everything around it.
+pub(crate) struct Gateway {
+    pub(crate) addr: SocketAddr,
+    pub(crate) adapter: Arc<Scripted>,
+    pub(crate) storage: Arc<Memory>,
+    pub(crate) ring: Arc<RefusedRing>,
+    pub(crate) swap: Arc<ArcSwap<Snapshot>>,
+    shutdown: CancellationToken,
+    run: JoinSet<Drained>,
+}
+
+/// What a gateway is made from.
+pub(crate) struct Plan {
+    pub(crate) ingest: IngestConfig,
+    pub(crate) routes: Vec<RouteConfig>,
+    pub(crate) calls_in_flight_max: usize,
+    pub(crate) adapter: Arc<Scripted>,
+}
+
+impl Default for Plan {
+    /// One route, `/hook`, and deadlines that no healthy test meets.
+    fn default() -> Self {
+        Self {
+            ingest: IngestConfig {
+                listen: Listen::Tcp(([127, 0, 0, 1], 0).into()),
+                body_max: BODY_MAX,
+                connections_max: 1_000,
+                requests_in_flight_max: 512,
+                head_deadline: PATIENCE * 2,
+                body_deadline: PATIENCE * 2,
+                body_rate_min: 0,
+                idle_deadline: PATIENCE * 2,
+                drain: PATIENCE,
+            },
+            routes: vec![route("hook", RoutePath::Exact("/hook".to_owned()))],
+            calls_in_flight_max: 4,
+            adapter: Arc::new(Scripted::new()),
+        }
+    }
+}
+
+pub(crate) fn route(name: &str, path: RoutePath) -> RouteConfig {
+    RouteConfig {
+        name: RouteName::new(name).unwrap(),
+        path,
+        adapter: AdapterName::new("scripted").unwrap(),
+        secrets: BTreeMap::from([("shared".to_owned(), secret("shared", &[("s3cret", None)]))]),
+        auth: RouteAuth::Required,
+        settings: serde_json::Map::new(),
+        deliver_to: vec![Delivery {
+            destination: DestinationName::new("ledger").unwrap(),
+            types: Vec::new(),
+        }],
+        body_max: BODY_MAX,
+        deadline: PATIENCE,
+        paused: false,
+        paused_answer: None,
+        at: Location::default(),
+    }
+}
+
+/// A route under `/in/{token}` with that token.
+pub(crate) fn token_route(name: &str, token: &[(&str, Option<UnixMillis>)]) -> RouteConfig {
+    let path = RoutePath::Token { prefix: "/in/".to_owned(), suffix: String::new() };
+    let mut route = route(name, path);
+    route.secrets = BTreeMap::from([("token".to_owned(), secret("token", token))]);
+    route
+}
+
+pub(crate) fn secret(name: &str, versions: &[(&str, Option<UnixMillis>)]) -> Secret {
+    let versions = versions.iter().map(|(value, expires_at)| SecretVersion {
+        value: SecretValue::new(value.as_bytes().to_vec()),
+        expires_at: *expires_at,
+    });
+    Secret { name: SecretName::new(name).unwrap(), versions: versions.collect() }
+}
+
+pub(crate) fn snapshot(generation: u64, plan: &Plan) -> Snapshot {
+    let listen = plan.ingest.listen.clone();
+    let config = Config {
+        ingest: plan.ingest.clone(),
+        admin: AdminConfig { listen, token: secret("admin", &[("x", None)]) },
+        storage: StorageConfig {
+            sqlite_path: "unused".into(),
+            retention: Duration::from_secs(1),
+            ballast: 0,
+        },
+        plugins: PluginsConfig { directory: "unused".into(), size_max: 1, cache: "unused".into() },
+        secrets: Secrets::default(),
+        adapters: BTreeMap::new(),
+        routes: BTreeMap::new(),
+        destinations: BTreeMap::new(),
+        sources: Sources::default(),
+        files: Vec::new(),
+    };
+    let bind = |config: &RouteConfig| {
+        let digest_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &[7; 32]);
+        let name = config.settings.get("header").and_then(serde_json::Value::as_str);
+        let travels = Travels::Header {
+            name: name.unwrap_or("x-webhook-secret").to_owned(),
+            prefix: String::new(),
+            setting: None,
+        };
+        let shared = config.secrets.get("shared").cloned();
+        let secrets = RouteSecrets::new(
+            vec![("shared".to_owned(), travels, shared)],
+            config.secrets.get("token").cloned(),
+            config.auth,
+            digest_key,
+        );
+        let bound = BoundRoute {
+            config: config.clone(),
+            adapter: Arc::clone(&plan.adapter) as Arc<dyn sluice::adapter::Receive>,
+            secrets: Arc::new(secrets),
+            paused_answer: config.paused_answer.clone().unwrap_or(Answer::unavailable(60)),
+        };
+        (config.name.clone(), Arc::new(bound))
+    };
+    Snapshot {
+        generation,
+        config: Arc::new(config),
+        adapters: BTreeMap::new(),
+        routes: plan.routes.iter().map(bind).collect(),
+    }
+}
+
+impl Gateway {
+    pub(crate) fn start(plan: &Plan) -> Self {
+        let listener = Listener::bind(&plan.ingest.listen).unwrap();
+        let addr = listener.local_addr();
+        let swap = Arc::new(ArcSwap::from_pointee(snapshot(1, plan)));
+        let storage = Arc::new(Memory::default());
+        let ring = Arc::new(RefusedRing::default());
+        let parts = Parts {
+            snapshot: Arc::clone(&swap),
+            storage: Arc::clone(&storage) as Arc<dyn sluice::storage::Storage>,
+            clock: Arc::new(ManualClock::at(NOW)),
+            ring: Arc::clone(&ring),
+            calls_in_flight_max: plan.calls_in_flight_max,
+        };
+        let shutdown = CancellationToken::new();
+        let mut run = JoinSet::new();
+        run.spawn(Ingest::new(listener, parts).run(shutdown.clone()));
+        Self { addr, adapter: Arc::clone(&plan.adapter), storage, ring, swap, shutdown, run }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.addr).await
+    }
+
+    /// One POST on a connection of its own.
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Got {
+        self.exchange(post(path, body)).await
+    }
+
+    pub(crate) async fn exchange(&self, request: impl AsRef<[u8]>) -> Got {
+        let mut client = self.client().await;
+        client.send(request).await;
+        client.answer().await.expect("an answer")
+    }
+
+    /// All refused requests, newest first.
+    pub(crate) fn refused(&self) -> Vec<Arc<RefusedRequest>> {
+        self.ring.list(&RefusedFilter { limit: usize::MAX, ..RefusedFilter::default() })
+    }
+
+    /// The only refused request.
+    pub(crate) fn refusal(&self) -> Arc<RefusedRequest> {
+        let [only] = self.refused().try_into().expect("one refused request");
+        only
+    }
+
+    /// Says that it is to stop, and does not wait.
+    pub(crate) fn stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits until it has stopped.
+    pub(crate) async fn stopped(&mut self) -> Drained {
+        let joined = timeout(PATIENCE * 2, self.run.join_next()).await;
+        joined.expect("a stop in time").unwrap().unwrap()
+    }
+}
