@@ -4,6 +4,7 @@
 
 pub mod adapter;
 pub mod config;
+pub mod delivery;
 pub mod faults;
 pub mod ingest;
 pub mod model;

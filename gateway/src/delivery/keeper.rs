@@ -1,0 +1,104 @@
+//! Keeps one destination's worker at work through reloads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::BatchWorker;
+use super::destinations::HttpDestination;
+use super::queue::Queue;
+use super::worker::Worker;
+use crate::config::{DestinationConfig, DestinationKind};
+use crate::model::{Clock, DestinationName};
+use crate::snapshot::Snapshot;
+use crate::storage::Storage;
+use crate::telemetry::Happening as _;
+use crate::telemetry::delivery::DestinationUnusable;
+
+/// How long an unusable destination is left before it is tried again: its fault may lie outside
+/// the configuration, as when certificate authorities are not installed yet.
+const UNUSABLE_PAUSE: Duration = Duration::from_secs(30);
+
+/// Runs one worker at a time for the destination of that name.
+///
+/// Every reload ends the worker and starts the next, also where nothing changed for it: so a
+/// destination that answered 410 gets another chance, and two workers never write to one file.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) current: Arc<ArcSwap<Snapshot>>,
+    /// Tells when `current` was swapped.
+    pub(super) generation: watch::Receiver<u64>,
+    pub(super) name: DestinationName,
+}
+
+impl Keeper {
+    /// Returns at `shutdown`, when the destination is no longer configured, or when storage is
+    /// closed; in each case after the worker's last attempt.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            // Before the look: a swap after it must be noticed.
+            self.generation.borrow_and_update();
+            let mut told = self.generation.clone();
+            let Some(config) = self.config() else { return };
+            let stop = shutdown.child_token();
+            let worker = self.work(config, stop.clone());
+            tokio::pin!(worker);
+            tokio::select! {
+                biased;
+                () = &mut worker => {
+                    // It ends by itself only where nothing can be done any more.
+                    shutdown.cancelled().await;
+                    return;
+                }
+                Ok(()) = told.changed() => {}
+            }
+            stop.cancel();
+            worker.await;
+        }
+    }
+
+    fn config(&self) -> Option<DestinationConfig> {
+        self.current.load().config.destinations.get(&self.name).cloned()
+    }
+
+    async fn work(&self, config: DestinationConfig, stop: CancellationToken) {
+        let queue =
+            Queue::new(Arc::clone(&self.storage), Arc::clone(&self.clock), self.name.clone());
+        match &config.kind {
+            DestinationKind::File { path } => {
+                let path = path.clone();
+                BatchWorker::new(queue, path, &config).run(stop).await;
+            }
+            DestinationKind::Http { .. } => {
+                if let Some(destination) = self.prepare(&config, &stop).await {
+                    Worker::new(queue, Arc::new(destination), &config).run(stop).await;
+                }
+            }
+        }
+    }
+
+    /// Prepares the destination, again and again; `None` where it was stopped before.
+    async fn prepare(
+        &self,
+        config: &DestinationConfig,
+        stop: &CancellationToken,
+    ) -> Option<HttpDestination> {
+        while !stop.is_cancelled() {
+            match HttpDestination::new(config, Arc::clone(&self.clock)) {
+                Ok(destination) => return Some(destination),
+                Err(error) => DestinationUnusable { destination: &self.name, error: &error }.emit(),
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(UNUSABLE_PAUSE) => {}
+            }
+        }
+        None
+    }
+}

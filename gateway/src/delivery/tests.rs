@@ -1,0 +1,194 @@
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::*;
+use crate::config::{
+    AdminConfig, Config, DestinationConfig, DestinationKind, HttpFormat, IngestConfig, Listen,
+    PluginsConfig, Secret, SecretValue, SecretVersion, Secrets, Sources, StorageConfig,
+};
+use crate::delivery::testing::{MemoryStorage, Row, RuntimeClock, config, event};
+use crate::model::{DeadLetterReason, DeliveryState, SecretName, SystemClock};
+
+fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
+    let listen = Listen::Tcp(([127, 0, 0, 1], 0).into());
+    let version = SecretVersion { value: SecretValue::new(b"token".to_vec()), expires_at: None };
+    let config = Config {
+        ingest: IngestConfig {
+            listen: listen.clone(),
+            body_max: 1 << 20,
+            connections_max: 16,
+            requests_in_flight_max: 16,
+            head_deadline: Duration::from_secs(10),
+            body_deadline: Duration::from_secs(30),
+            body_rate_min: 1_024,
+            idle_deadline: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+        },
+        admin: AdminConfig {
+            listen,
+            token: Secret { name: SecretName::new("t").unwrap(), versions: [version].into() },
+        },
+        storage: StorageConfig {
+            sqlite_path: "unused.db".into(),
+            retention: Duration::from_secs(60),
+            ballast: 0,
+        },
+        plugins: PluginsConfig {
+            directory: "plugins".into(),
+            size_max: 2 << 20,
+            cache: "cache".into(),
+        },
+        secrets: Secrets::default(),
+        adapters: std::collections::BTreeMap::default(),
+        routes: std::collections::BTreeMap::default(),
+        destinations: destinations.into_iter().map(|one| (one.name.clone(), one)).collect(),
+        sources: Sources::default(),
+        files: Vec::new(),
+    };
+    Snapshot {
+        generation,
+        config: Arc::new(config),
+        adapters: std::collections::BTreeMap::default(),
+        routes: std::collections::BTreeMap::default(),
+    }
+}
+
+fn lines(destination: &str, path: &Path) -> DestinationConfig {
+    config(destination, DestinationKind::File { path: path.to_owned() })
+}
+
+fn http(destination: &str, url: &str) -> DestinationConfig {
+    let kind = DestinationKind::Http {
+        url: url.parse().unwrap(),
+        format: HttpFormat::Structured,
+        signing_secret: None,
+        headers: Vec::new(),
+        allow_private: false,
+    };
+    config(destination, kind)
+}
+
+/// A service at work on a store.
+struct Bench {
+    storage: Arc<MemoryStorage>,
+    current: Arc<ArcSwap<Snapshot>>,
+    shutdown: CancellationToken,
+    service: JoinSet<()>,
+}
+
+impl Bench {
+    fn start(destinations: Vec<DestinationConfig>) -> Self {
+        Self::start_at(Arc::new(SystemClock), destinations)
+    }
+
+    fn start_at(clock: Arc<dyn Clock>, destinations: Vec<DestinationConfig>) -> Self {
+        let storage = MemoryStorage::new(Arc::clone(&clock));
+        let current = Arc::new(ArcSwap::from_pointee(snapshot(1, destinations)));
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        let service = DeliveryService::new(Arc::clone(&storage) as _, clock, Arc::clone(&current));
+        running.spawn(service.run(shutdown.clone()));
+        Self { storage, current, shutdown, service: running }
+    }
+
+    async fn stop(mut self) {
+        self.shutdown.cancel();
+        self.service.join_next().await.unwrap().unwrap();
+    }
+}
+
+fn is_settled(row: &Row) -> bool {
+    row.state != DeliveryState::Pending
+}
+
+fn ids(path: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            event["id"].as_str().unwrap().to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn each_destination_gets_what_it_is_owed_and_a_dead_one_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crm.jsonl");
+    // Nothing listens on port 1.
+    let bench = Bench::start(vec![lines("crm", &path), http("ledger", "http://127.0.0.1:1/")]);
+    let refused = bench.storage.owe("ledger", 1);
+    for number in 2..12 {
+        bench.storage.owe("crm", number);
+    }
+    bench.storage.until_all(|row| !row.attempts.is_empty()).await;
+    assert_eq!(ids(&path).len(), 10);
+    assert_eq!(bench.storage.row(refused).state, DeliveryState::Pending);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_moves_a_destination_and_brings_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |file: &str| folder.path().join(file);
+    let bench = Bench::start(vec![lines("crm", &path("old.jsonl"))]);
+    bench.storage.owe("crm", 1);
+    bench.storage.until_all(is_settled).await;
+
+    let next = vec![lines("crm", &path("new.jsonl")), lines("audit", &path("audit.jsonl"))];
+    bench.current.store(Arc::new(snapshot(2, next)));
+    // The service has seen the reload when it delivers for the destination that is new in it.
+    bench.storage.owe("audit", 2);
+    bench.storage.until_all(is_settled).await;
+    while !path("audit.jsonl").exists() {
+        tokio::task::yield_now().await;
+    }
+    bench.storage.owe("crm", 3);
+    bench.storage.until_all(is_settled).await;
+    bench.stop().await;
+
+    let of = |number: u8| event(number).id.to_string();
+    assert_eq!(ids(&path("old.jsonl")), [of(1)]);
+    assert_eq!(ids(&path("audit.jsonl")), [of(2)]);
+    assert_eq!(ids(&path("new.jsonl")), [of(3)]);
+}
+
+#[tokio::test]
+async fn what_is_owed_to_nobody_becomes_a_dead_letter() {
+    let bench = Bench::start(Vec::new());
+    let id = bench.storage.owe("removed", 1);
+    bench.current.store(Arc::new(snapshot(2, Vec::new())));
+    bench.storage.until_all(is_settled).await;
+    assert_eq!(bench.storage.row(id).state, DeliveryState::DeadLetter);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_cannot_be_used_leaves_its_deliveries_pending_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mended.jsonl");
+    let mut bad = http("crm", "http://127.0.0.1:1/");
+    let DestinationKind::Http { signing_secret, .. } = &mut bad.kind else { panic!("http") };
+    let version = SecretVersion { value: SecretValue::new(b"whsec_?".to_vec()), expires_at: None };
+    *signing_secret =
+        Some(Secret { name: SecretName::new("k").unwrap(), versions: [version].into() });
+    let bench = Bench::start_at(Arc::new(RuntimeClock::start()), vec![bad]);
+    let id = bench.storage.owe("crm", 1);
+    // Passes at once: time is paused.
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert!(bench.storage.row(id).attempts.is_empty());
+    bench.current.store(Arc::new(snapshot(2, vec![lines("crm", &path)])));
+    bench.storage.until_all(is_settled).await;
+    let row = bench.storage.row(id);
+    assert_eq!((row.state, row.reason()), (DeliveryState::Delivered, None::<DeadLetterReason>));
+    bench.stop().await;
+}
+
+#[test]
+fn randomness_stays_within_its_unit_and_varies() {
+    let drawn: Vec<f64> = (0..1_000).map(|_| random_unit()).collect();
+    assert!(drawn.iter().all(|random| (0.0..=1.0).contains(random)));
+    let mean = drawn.iter().sum::<f64>() / 1_000.0;
+    assert!((0.4..0.6).contains(&mean), "{mean}");
+}

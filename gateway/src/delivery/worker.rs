@@ -1,0 +1,183 @@
+//! The worker of a destination that takes one event an attempt.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{AttemptError, Ticket, Timing, conclude};
+use super::destinations::Carry;
+use super::queue::{Found, Queue};
+use super::report;
+use super::retry::RetrySchedule;
+use crate::config::DestinationConfig;
+use crate::model::{AttemptRecord, DeadLetterReason, LeasedDelivery, UnixMillis};
+use crate::telemetry::Happening as _;
+use crate::telemetry::delivery::DestinationGone;
+
+/// How much longer than an attempt a lease lasts: time to record how it ended. A lease that ends
+/// too soon costs a second attempt; one that lasts too long delays the next after a crash.
+const LEASE_MARGIN: Duration = Duration::from_secs(15);
+
+/// Pause before storage is asked again to record what it refused to.
+const RECORD_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often recording is tried at shutdown before it is left to the leases' end.
+const LAST_RECORD_TRIES: u32 = 3;
+
+/// What an attempt's task returns.
+type Ended = (Timing, Result<(), AttemptError>);
+
+/// Keeps up to `concurrency` attempts under way while anything is due.
+#[derive(Debug)]
+pub(super) struct Worker {
+    queue: Queue,
+    carrier: Arc<dyn Carry>,
+    schedule: RetrySchedule,
+    concurrency: usize,
+    lease: Duration,
+    attempts: JoinSet<Ended>,
+    under_way: HashMap<Id, (Ticket, UnixMillis)>,
+    /// Attempts that storage has not recorded yet.
+    ended: Vec<AttemptRecord>,
+    /// The destination answered 410.
+    gone: bool,
+}
+
+impl Worker {
+    pub(super) fn new(queue: Queue, carrier: Arc<dyn Carry>, config: &DestinationConfig) -> Self {
+        Self {
+            queue,
+            carrier,
+            schedule: RetrySchedule::from(&config.retry),
+            concurrency: config.concurrency.max(1),
+            lease: config.timeout.saturating_add(LEASE_MARGIN),
+            attempts: JoinSet::new(),
+            under_way: HashMap::new(),
+            ended: Vec::new(),
+            gone: false,
+        }
+    }
+
+    /// Runs until `stop`, then finishes and records the attempts under way.
+    ///
+    /// Returns early only where storage is closed for good. Dropping the returned future aborts
+    /// the attempts; their leases end and they are made again.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut more = true;
+        loop {
+            self.record().await;
+            if more && self.room() > 0 && !stop.is_cancelled() {
+                match self.lease().await {
+                    Some(found_more) => more = found_more,
+                    None => break,
+                }
+            }
+            if more && self.room() > 0 && !stop.is_cancelled() {
+                continue;
+            }
+            let idle = !more && self.room() > 0;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = self.attempts.join_next_with_id() => self.end(ended),
+                () = self.queue.due(), if idle => more = true,
+                () = tokio::time::sleep(RECORD_PAUSE), if !self.ended.is_empty() => {}
+            }
+        }
+        self.finish().await;
+    }
+
+    fn room(&self) -> usize {
+        if self.gone {
+            return 0;
+        }
+        self.concurrency.saturating_sub(self.attempts.len() + self.ended.len())
+    }
+
+    /// Starts attempts for what is due. Whether more may be; `None` where storage is closed.
+    async fn lease(&mut self) -> Option<bool> {
+        match self.queue.lease(self.room(), self.lease).await {
+            Found::Leased { deliveries, more } => {
+                for leased in deliveries {
+                    self.start(leased);
+                }
+                Some(more)
+            }
+            Found::Closed => None,
+        }
+    }
+
+    fn start(&mut self, leased: LeasedDelivery) {
+        let ticket = Ticket::from(&leased);
+        let started_at = self.queue.clock.now();
+        if !leased.intact {
+            let timing = Timing { started_at, took: Duration::ZERO };
+            self.conclude(ticket, timing, &Err(AttemptError::Corrupt));
+            return;
+        }
+        let carrier = Arc::clone(&self.carrier);
+        let handle = self.attempts.spawn(async move {
+            let started = Instant::now();
+            let result = carrier.carry(&leased.event).await;
+            (Timing { started_at, took: started.elapsed() }, result)
+        });
+        self.under_way.insert(handle.id(), (ticket, started_at));
+    }
+
+    /// Takes in one ended attempt, and all others that have ended by now: one record for many.
+    fn end(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let mut next = Some(ended);
+        while let Some(ended) = next {
+            let (id, ended) = match ended {
+                Ok((id, ended)) => (id, Some(ended)),
+                Err(error) => (error.id(), None),
+            };
+            if let Some((ticket, started_at)) = self.under_way.remove(&id) {
+                let (timing, result) = ended.unwrap_or_else(|| {
+                    let took = self.queue.clock.now().since(started_at);
+                    (Timing { started_at, took }, Err(AttemptError::Panicked))
+                });
+                self.conclude(ticket, timing, &result);
+            }
+            next = self.attempts.try_join_next_with_id();
+        }
+    }
+
+    fn conclude(&mut self, ticket: Ticket, timing: Timing, result: &Result<(), AttemptError>) {
+        let result = result.as_ref().copied();
+        let destination = &self.queue.destination;
+        let random = super::random_unit();
+        let record = conclude(ticket, destination, &self.schedule, (timing, result), random);
+        report::attempt(ticket, &record, result);
+        if record.reason == Some(DeadLetterReason::Gone) && !self.gone {
+            self.gone = true;
+            DestinationGone { destination }.emit();
+        }
+        self.ended.push(record);
+    }
+
+    async fn record(&mut self) {
+        let ended = std::mem::take(&mut self.ended);
+        self.ended = self.queue.record(ended).await;
+    }
+
+    async fn finish(&mut self) {
+        while let Some(ended) = self.attempts.join_next_with_id().await {
+            self.end(ended);
+        }
+        for _ in 0..LAST_RECORD_TRIES {
+            self.record().await;
+            if self.ended.is_empty() {
+                return;
+            }
+            tokio::time::sleep(RECORD_PAUSE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
