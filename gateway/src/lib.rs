@@ -3,6 +3,7 @@
 //! Unsafe code is denied by the workspace's lints; the one exception is in `adapter::cache`.
 
 pub mod adapter;
+pub mod admin;
 pub mod config;
 pub mod delivery;
 pub mod faults;

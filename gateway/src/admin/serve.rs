@@ -1,0 +1,122 @@
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::access::Client;
+use super::{Admin, AdminState, router};
+
+/// Open connections at once: some operators, a scraper and a few probes. Others wait in the
+/// kernel's queue.
+const CONNECTIONS_MAX: usize = 64;
+
+/// From an open or silent connection to a whole head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One connection, from its first byte to its last. A stuck reader must not hold its place for
+/// ever; whoever is served longer connects again.
+const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// Largest head, in bytes. Tokens and queries are short.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// How long shutdown waits for answers under way.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause after a failed accept, which is nearly always a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often histograms are folded, so that they do not grow when nobody scrapes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Serves operators until `shutdown`, then finishes the answers under way.
+///
+/// # Errors
+///
+/// Where the listener does not know its own address.
+pub async fn run(
+    listener: TcpListener,
+    state: AdminState,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+    let metrics = state.metrics.clone();
+    let admin = Arc::new(Admin {
+        state,
+        failures: super::access::Failures::default(),
+        health: super::health::HealthCache::default(),
+        loopback,
+    });
+    let router = router(&admin);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            _ = upkeep.tick() => metrics.run_upkeep(),
+            (place, accepted) = accept(&listener, &places) => match accepted {
+                Ok((stream, peer)) => {
+                    let serving = serve(stream, peer.ip(), router.clone(), shutdown.clone());
+                    connections.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "The admin listener could not accept.");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+        tracing::warn!("Connections to the admin listener were cut at shutdown.");
+    }
+    Ok(())
+}
+
+/// A place first, then a connection: overload waits in the kernel. Cancel safe.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr)>) {
+    // `None` only if the semaphore were closed, which nobody does.
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    (place, listener.accept().await)
+}
+
+async fn serve(stream: TcpStream, peer: IpAddr, router: Router, shutdown: CancellationToken) {
+    let service = TowerToHyperService::new(router.layer(Extension(Client(peer))));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        ended = &mut connection => ended,
+        () = tokio::time::sleep(CONNECTION_LIFETIME) => Ok(()),
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = crate::telemetry::chain(&error), "An admin connection broke off.");
+    }
+}

@@ -1,0 +1,216 @@
+//! A listener for the tests of the admin side, with what they show.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use reqwest::{Client, Response as Answered};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::config::{SecretValue, SecretVersion};
+use crate::delivery::testing::{MemoryStorage, RECEIVED_AT, event, name};
+use crate::model::{
+    AdapterName, Answer, AttemptOutcome, CallReads, DeliveryId, DeliveryState, Diagnosis,
+    Disposition, Fact, Found, KeyedDigest, ManualClock, PluginName, PluginVersion, Proof,
+    RequestHead, RequestId, RequestRecord, RouteName, SecretName, UnixMillis, VerdictRecord,
+    Verified,
+};
+use crate::storage::{StoredAttempt, StoredDelivery, StoredEvent, StoredRequest};
+
+pub(super) const TOKEN: &str = "correct horse battery staple";
+pub(super) const OLD_TOKEN: &str = "the one before";
+pub(super) const EXPIRED_TOKEN: &str = "the one before that";
+
+/// Refused requests in a list.
+#[derive(Debug, Default)]
+pub(super) struct Ring(pub(super) Mutex<Vec<RefusedRequest>>);
+
+impl RefusedRequests for Ring {
+    fn list(&self, filter: &RefusedFilter) -> Vec<RefusedSummary> {
+        let ring = self.0.lock().unwrap();
+        let mut wanted: Vec<_> = ring
+            .iter()
+            .map(|one| one.summary.clone())
+            .filter(|one| filter.route.is_none() || filter.route == one.route)
+            .filter(|one| filter.before.is_none_or(|before| one.id < before))
+            .collect();
+        wanted.sort_by_key(|one| std::cmp::Reverse(one.id));
+        wanted.truncate(filter.limit);
+        wanted
+    }
+
+    fn get(&self, id: RequestId) -> Option<RefusedRequest> {
+        self.0.lock().unwrap().iter().find(|one| one.summary.id == id).cloned()
+    }
+}
+
+/// An admin listener on a port of its own.
+pub(super) struct Desk {
+    pub(super) address: SocketAddr,
+    pub(super) client: Client,
+    pub(super) storage: Arc<MemoryStorage>,
+    pub(super) ring: Arc<Ring>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) phase: watch::Sender<Phase>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) running: JoinSet<std::io::Result<()>>,
+}
+
+impl Desk {
+    pub(super) async fn start() -> Self {
+        let clock = Arc::new(ManualClock::at(RECEIVED_AT));
+        let storage = MemoryStorage::new(Arc::clone(&clock) as _);
+        let ring = Arc::new(Ring::default());
+        let phase = watch::Sender::new(Phase::Serving);
+        let version = |value: &str, expires_at| SecretVersion {
+            value: SecretValue::new(value.as_bytes().to_vec()),
+            expires_at,
+        };
+        let end = RECEIVED_AT.after(Duration::from_secs(60));
+        let token = Secret {
+            name: SecretName::new("admin-token").unwrap(),
+            versions: [
+                version(TOKEN, None),
+                version(OLD_TOKEN, Some(end)),
+                version(EXPIRED_TOKEN, Some(RECEIVED_AT)),
+            ]
+            .into(),
+        };
+        let state = AdminState {
+            storage: Arc::clone(&storage) as _,
+            refused: Arc::clone(&ring) as _,
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            phase: phase.subscribe(),
+            token: Arc::new(ArcSwap::from_pointee(token)),
+            clock: Arc::clone(&clock) as _,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(run(listener, state, shutdown.clone()));
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+        Self { address, client, storage, ring, clock, phase, shutdown, running }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(super) async fn get_with(&self, path: &str, authorization: Option<&str>) -> Answered {
+        let mut request = self.client.get(self.url(path));
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        request.send().await.unwrap()
+    }
+
+    /// With the right token; status and JSON.
+    pub(super) async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.get_with(path, Some(&format!("Bearer {TOKEN}"))).await;
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+}
+
+pub(super) fn id(number: u8) -> RequestId {
+    RequestId::from_bytes([number; 16])
+}
+
+pub(super) fn route(text: &str) -> RouteName {
+    RouteName::new(text).unwrap()
+}
+
+pub(super) fn head() -> RequestHead {
+    RequestHead {
+        method: "POST".to_owned(),
+        path: "/hooks/vkyc".to_owned(),
+        query: None,
+        headers: vec![("x-secret".to_owned(), "***".to_owned())],
+    }
+}
+
+pub(super) fn verdict() -> VerdictRecord {
+    VerdictRecord {
+        role: "shared".to_owned(),
+        proof: Proof::Header,
+        found: Found::Matched { version: 0 },
+        digest: Some(KeyedDigest([0xab; 32])),
+    }
+}
+
+pub(super) fn stored(number: u8, route_name: &str, disposition: Disposition) -> StoredRequest {
+    let record = RequestRecord {
+        id: id(number),
+        route: route(route_name),
+        adapter: AdapterName::new("vkyc").unwrap(),
+        plugin: PluginVersion {
+            plugin: PluginName::new("vkyc").unwrap(),
+            version: "1.0.0".to_owned(),
+            digest: "00".repeat(32),
+        },
+        generation: 3,
+        received_at: RECEIVED_AT,
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        head: head(),
+        body: Bytes::from_static(b"{\"n\":1.10}"),
+        body_sha256: [0xcd; 32],
+        verdicts: vec![verdict()],
+        verified: Verified::SharedSecret,
+        disposition,
+        facts: vec![Fact { name: "agent".to_owned(), value: "7".to_owned() }],
+        reads: CallReads::default(),
+        answer: Answer::json(200, "{}"),
+        note: None,
+    };
+    StoredRequest { record, intact: true, events: Vec::new() }
+}
+
+/// An event whose one delivery failed once.
+pub(super) fn failed_event() -> StoredEvent {
+    StoredEvent {
+        event: crate::model::Event { data: r#"{"b":1.10,"a":2}"#.to_owned(), ..event(8) },
+        intact: true,
+        deliveries: vec![StoredDelivery {
+            delivery: DeliveryId(5),
+            destination: name("ledger"),
+            state: DeliveryState::Pending,
+            due_at: Some(UnixMillis(0)),
+            reason: None,
+            attempts: vec![StoredAttempt {
+                number: 1,
+                at: RECEIVED_AT,
+                took_ms: 12,
+                outcome: AttemptOutcome::Failed {
+                    kind: "refused".to_owned(),
+                    status: Some(500),
+                    detail: "the destination answered 500".to_owned(),
+                },
+            }],
+        }],
+    }
+}
+
+pub(super) fn refused(number: u8, route_name: Option<&str>) -> RefusedRequest {
+    RefusedRequest {
+        summary: RefusedSummary {
+            id: id(number),
+            route: route_name.map(route),
+            received_at: RECEIVED_AT,
+            status: 401,
+            diagnosis: Diagnosis::SECRET_MISMATCH,
+            body_bytes: 2,
+        },
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        detail: "the header `x-secret` does not match".to_owned(),
+        head: Some(head()),
+        body: Some(Bytes::from_static(&[0xff, 0x00])),
+        verdicts: vec![VerdictRecord { found: Found::Mismatched, ..verdict() }],
+    }
+}
