@@ -4,9 +4,11 @@
 
 pub mod adapter;
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod faults;
+pub mod gateway;
 pub mod ingest;
 pub mod model;
 pub mod snapshot;

@@ -1,4 +1,8 @@
-//! The program `sluice`; it has nothing to run yet.
+//! The program `sluice`: arguments in, exit code out. Everything else is the library.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice::cli::main()
+}

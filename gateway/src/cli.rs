@@ -1,0 +1,105 @@
+//! The command line: arguments to library calls, errors to exit codes.
+//!
+//! | exit code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | it failed; the reason is on standard error |
+//! | 2 | the arguments are wrong |
+//! | 78 | the configuration is wrong (`EX_CONFIG` of `sysexits.h`) |
+
+pub mod check;
+mod client;
+mod requests;
+mod run;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Problems;
+
+/// `EX_CONFIG` of `sysexits.h`: a supervisor need not try again.
+const EXIT_CONFIG: u8 = 78;
+
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version, about = "A self-hosted webhook gateway", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT.
+    Run(run::RunArguments),
+    /// Check a configuration, offline and completely: files, secrets, plugins and their settings.
+    Check(check::CheckArguments),
+    /// Look at the requests of a running gateway, refused ones included.
+    #[command(subcommand)]
+    Requests(requests::RequestsCommand),
+}
+
+/// Which configuration is meant.
+#[derive(Clone, Debug, Args)]
+struct ConfigArgument {
+    /// The main configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "sluice.toml", env = "SLUICE_CONFIG")]
+    config: PathBuf,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For scripts.
+    Json,
+}
+
+/// Why a command ended without success.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Parses the arguments, runs the command and says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Requests(command) => requests::run(command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CommandError::Config(problems)) => {
+            complain(&problems.to_string());
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(CommandError::Other(error)) => {
+            complain(&format!("sluice: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard error; where that is gone there is nobody to tell.
+fn complain(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// Prints a result. A reader that has gone away (`sluice … | head`) is no error.
+fn print(text: &str) -> Result<(), CommandError> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("writing to standard output").into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

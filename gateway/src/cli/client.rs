@@ -1,0 +1,104 @@
+//! How commands speak to the admin listener of a running gateway.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+
+use super::{CommandError, ConfigArgument};
+use crate::config::{self, Listen, SecretValue};
+
+/// How long one question to a running gateway may take.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Which gateway is meant: by its configuration, or by address and token.
+#[derive(Debug, Args)]
+pub(super) struct AdminArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Base URL of the admin listener, instead of `admin.listen` of the configuration.
+    #[arg(long, value_name = "URL", requires = "token_file")]
+    admin: Option<url::Url>,
+    /// File that holds the bearer token, instead of `admin.token_secret` of the configuration.
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    token_file: Option<PathBuf>,
+}
+
+/// A connection to an admin listener.
+#[derive(Debug)]
+pub(super) struct AdminClient {
+    base: url::Url,
+    token: SecretValue,
+    http: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl AdminArguments {
+    /// Finds address and token; connects at the first question.
+    pub(super) fn client(&self) -> Result<AdminClient, CommandError> {
+        let (base, token) = match (&self.admin, &self.token_file) {
+            (Some(base), Some(file)) => {
+                let text = std::fs::read(file)
+                    .with_context(|| format!("reading the token file {}", file.display()))?;
+                (base.clone(), SecretValue::new(text.trim_ascii().to_vec()))
+            }
+            _ => self.configured()?,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("starting the client")?;
+        crate::telemetry::install_tls_provider();
+        let http = reqwest::Client::builder()
+            .timeout(ANSWER_DEADLINE)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .context("making the client")?;
+        Ok(AdminClient { base, token, http, runtime })
+    }
+
+    fn configured(&self) -> Result<(url::Url, SecretValue), CommandError> {
+        let config = config::load(&self.config.config)?;
+        let Listen::Tcp(address) = config.admin.listen;
+        let base = url::Url::parse(&format!("http://{address}/"))
+            .context("making the address of the admin listener")?;
+        let token = config.admin.token.versions.first().map(|version| version.value.clone());
+        let Some(token) = token else {
+            return Err(anyhow::anyhow!("the admin token has no value").into());
+        };
+        Ok((base, token))
+    }
+}
+
+impl AdminClient {
+    /// Asks for `path` and returns the JSON answered.
+    pub(super) fn get(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<serde_json::Value, CommandError> {
+        let url = self.base.join(path).context("making the address")?;
+        let token = std::str::from_utf8(self.token.expose()).context("the token is not text")?;
+        let answer = self.runtime.block_on(async {
+            let response = self
+                .http
+                .get(url.clone())
+                .bearer_auth(token)
+                .query(query)
+                .send()
+                .await
+                .with_context(|| format!("asking the gateway at {}: is it running?", self.base))?;
+            let status = response.status();
+            let body: serde_json::Value =
+                response.json().await.context("reading the gateway's answer")?;
+            if !status.is_success() {
+                let text = |key| body.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
+                bail!("the gateway answered {status}: {} {}", text("title"), text("detail"));
+            }
+            Ok(body)
+        })?;
+        Ok(answer)
+    }
+}

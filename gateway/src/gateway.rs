@@ -1,0 +1,133 @@
+//! Composition: the only module that knows all parts.
+//!
+//! [`run`] is the whole life of the process: read and check the configuration, open storage, bind
+//! the listeners, serve, and stop in order. Each part is one task (the admin side: one thread) that
+//! this module owns and waits for; a part that ends early, or panics, ends the gateway with that
+//! reason.
+
+mod digest_key;
+mod maintenance;
+mod parts;
+mod ready;
+mod refusals;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::adapter::Sandbox;
+use crate::admin::Phase;
+use crate::config::{self, Config, Problems};
+use crate::ingest::RefusedRing;
+use crate::model::{Clock, SystemClock};
+use crate::snapshot::{self, OnBrokenAdapter, Snapshot};
+use crate::storage::Storage;
+use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
+use crate::telemetry::{self, Metrics};
+
+/// What the command line decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub config: PathBuf,
+    /// Written once the gateway serves.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Why the gateway did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Everything the parts share, ready before the first listener is bound.
+#[derive(Debug)]
+struct Shared {
+    config: Arc<Config>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    storage: Arc<dyn Storage>,
+    ring: Arc<RefusedRing>,
+    phase: watch::Sender<Phase>,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    calls_in_flight_max: usize,
+    /// Kept to the end: its ticker thread is what ends a spinning adapter.
+    _sandbox: Sandbox,
+    ready_file: Option<PathBuf>,
+}
+
+/// Runs the gateway until SIGTERM or SIGINT, or until a part fails.
+///
+/// # Errors
+///
+/// Problems in the configuration, what kept it from starting, or the part that failed.
+pub fn run(options: &Options) -> Result<(), StartError> {
+    let shared = prepare(options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("sluice")
+        // An adapter call holds its thread for up to its deadline: with one thread more than calls
+        // at once, connections move on all the same.
+        .worker_threads(shared.calls_in_flight_max + 1)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let served = runtime.block_on(parts::serve(shared));
+    // A thread may be held in a name look-up or a file system that does not answer: what waits for
+    // it has been given up, and so has it.
+    runtime.shutdown_timeout(BLOCKING_DEADLINE);
+    Ok(served?)
+}
+
+/// How long blocking calls that nobody waits for any more may go on.
+const BLOCKING_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// The first generation's number.
+const FIRST_GENERATION: u64 = 1;
+
+fn prepare(options: &Options) -> Result<Shared, StartError> {
+    telemetry::install_tls_provider();
+    let metrics = Metrics::install()?;
+    telemetry::ingest::describe();
+    telemetry::delivery::describe();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let config = Arc::new(config::load(&options.config)?);
+    let limits = snapshot::sandbox_limits(&config);
+    let calls_in_flight_max = limits.calls_in_flight_max;
+    let sandbox = Sandbox::new(limits).context("starting the sandbox")?;
+    let digest_key = digest_key::open(&config.storage.sqlite_path)?;
+    let snapshot = snapshot::build(
+        FIRST_GENERATION,
+        Arc::clone(&config),
+        &sandbox,
+        &digest_key,
+        OnBrokenAdapter::ServeTheRest,
+    )?;
+    for hint in snapshot.hints(clock.now()) {
+        tracing::info!(hint = %hint, "The configuration works, and may still not be meant so.");
+    }
+    let storage = SqliteStorage::open(
+        &config.storage.sqlite_path,
+        SqliteOptions {
+            ballast_bytes: config.storage.ballast,
+            ..SqliteOptions::new(Arc::clone(&clock))
+        },
+    )
+    .with_context(|| format!("opening storage {}", config.storage.sqlite_path.display()))?;
+    Ok(Shared {
+        snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+        config,
+        storage,
+        ring: Arc::new(RefusedRing::default()),
+        phase: watch::Sender::new(Phase::Starting),
+        metrics,
+        clock,
+        calls_in_flight_max,
+        _sandbox: sandbox,
+        ready_file: options.ready_file.clone(),
+    })
+}
