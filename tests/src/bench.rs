@@ -1,0 +1,47 @@
+//! What the bench is made of: load, counts and the table. `src/bin/bench.rs` puts it in order.
+
+pub mod call;
+pub mod counts;
+pub mod load;
+pub mod table;
+pub mod wrk;
+
+use std::time::Duration;
+
+/// The value below which this share of `sorted` lies; zero where there is none.
+#[must_use]
+pub fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    let last = sorted.len().saturating_sub(1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a rank among at most millions"
+    )]
+    let rank = (share * last as f64).round() as usize;
+    sorted.get(rank.min(last)).copied().unwrap_or_default()
+}
+
+/// The middle value; of an even number, the lower of the two.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_and_medians_are_values_that_occurred() {
+        let times: Vec<_> = (1..=101).map(Duration::from_micros).collect();
+        assert_eq!(percentile(&times, 0.5), Duration::from_micros(51));
+        assert_eq!(percentile(&times, 0.99), Duration::from_micros(100));
+        assert_eq!(percentile(&times, 1.0), Duration::from_micros(101));
+        assert_eq!(percentile(&[], 0.5), Duration::ZERO);
+        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median(&[4.0, 1.0, 2.0, 3.0]) - 2.0).abs() < f64::EPSILON);
+    }
+}

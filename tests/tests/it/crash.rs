@@ -1,0 +1,106 @@
+//! Promise 1 and 2 under `kill -9`: what was answered 2xx is stored and delivered, once.
+//!
+//! A process that is killed leaves the page cache behind, so this shows that no answer runs ahead
+//! of its commit, and that recovery applies nothing twice; it does not show what a power cut does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sluice_tests::http::Connection;
+use sluice_tests::ledger::{Audit, Ledger, Outcome, Stored};
+use sluice_tests::provider::{vkyc_event_id, vkyc_payload};
+use sluice_tests::store;
+use sluice_tests::wait::wait_until;
+use sluice_tests::{Gateway, Home, HomeBuilder, vkyc_request};
+use tokio::task::JoinSet;
+
+use crate::random::Random;
+
+/// Connections that post at once: enough that a commit group always has company.
+const CLIENTS: u64 = 8;
+
+/// How long recovery and the delivery of what was left may take.
+const RECOVERY_MAX: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_kills_lose_nothing_and_apply_nothing_twice() {
+    let audit = kills(50, &[]).await;
+    println!("{} requests acknowledged, {} unknown", audit.acknowledged, audit.unknown_stored);
+    assert!(audit.acknowledged > 50, "each round acknowledges something");
+    audit.assert_nothing_lost();
+}
+
+/// The control: with answers before commits, the same test finds what was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_answers_before_its_commit_fails_this_test() {
+    let audit = kills(20, &[("SLUICE_FAULT", "ack-before-commit")]).await;
+    println!("{} requests acknowledged, {} lost", audit.acknowledged, audit.lost.len());
+    assert!(!audit.lost.is_empty(), "an early answer must show as a loss");
+}
+
+async fn kills(rounds: u64, environment: &[(&str, &str)]) -> Audit {
+    let mut random = Random::new();
+    let home = HomeBuilder::new().vkyc(&["events"]).unwrap().events_file().build().unwrap();
+    let ledger = Arc::new(Ledger::create(&home.folder().join("ledger.jsonl")).unwrap());
+    for round in 0..rounds {
+        let gateway = home.start_with(environment).await.unwrap();
+        let enough =
+            ledger.count(Outcome::Acknowledged) + usize::try_from(random.below(120)).unwrap() + 1;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            let (ledger, stop) = (Arc::clone(&ledger), Arc::clone(&stop));
+            let address = gateway.ingest();
+            clients.spawn(async move {
+                let Ok(mut connection) = Connection::open(address).await else { return };
+                for number in 0_u64.. {
+                    let id = format!("trn:vkyc:{round}-{client}-{number}");
+                    let body = vkyc_payload(&id);
+                    ledger.sending(&id, body.as_bytes()).unwrap();
+                    let status = connection.send(vkyc_request(body)).await.ok().map(|a| a.status);
+                    ledger.ended(&id, Outcome::of(status)).unwrap();
+                    if status.is_none() || stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+        }
+        let counted = || {
+            let reached = ledger.count(Outcome::Acknowledged) >= enough;
+            async move { reached.then_some(()) }
+        };
+        wait_until("acknowledgements", Duration::from_secs(30), counted).await.unwrap();
+        gateway.kill9();
+        stop.store(true, Ordering::Relaxed);
+        clients.join_all().await;
+    }
+    let gateway = home.start().await.unwrap();
+    drained(&gateway).await;
+    assert!(gateway.terminate().await.unwrap().status.success());
+    let stored: Vec<Stored> = store::accepted(&home).await.unwrap();
+    let delivered: Vec<String> = delivered(&home);
+    ledger.audit(&stored, &delivered)
+}
+
+/// Waits until nothing is owed any more.
+async fn drained(gateway: &Gateway) {
+    wait_until("every delivery", RECOVERY_MAX, || async {
+        let metrics = gateway.admin_get("/metrics").await.ok()?.text();
+        metrics.lines().any(|line| line == "sluice_deliveries_pending 0").then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+fn delivered(home: &Home) -> Vec<String> {
+    let events = home.events().unwrap();
+    // The file destination may repeat a line after a kill; CloudEvents ids make it one.
+    let mut ids = BTreeSet::new();
+    events
+        .iter()
+        .filter(|event| ids.insert(event.pointer("/id").cloned().map(|id| id.to_string())))
+        .map(|event| vkyc_event_id(event).unwrap().to_owned())
+        .collect()
+}

@@ -1,0 +1,77 @@
+//! Every fixture of every bundled adapter, in the real sandbox and against a running gateway. (They
+//! run natively beside each adapter.)
+//!
+//! All cases of an adapter live in one configuration, each on a route of its own: a gateway serves
+//! them all, and the adapter is configured once with the settings of every case.
+
+mod home;
+mod live;
+mod sandboxed;
+
+use plugin_sdk::testing::fixture::{self, Case, Runner};
+
+use self::home::Cases;
+use self::live::Live;
+use self::sandboxed::Sandboxed;
+
+/// The adapters with fixtures.
+const PLUGINS: [&str; 2] = ["vkyc", "zotlo"];
+
+/// Issue of every adapter: the fewest cases it may have.
+const CASES_MIN: usize = 12;
+
+/// Runs of each case that must come to one and the same outcome.
+const RUNS: usize = 1_000;
+
+fn check_all(cases: &[Case], runner: &mut impl Runner) {
+    let report: Vec<String> = cases
+        .iter()
+        .filter_map(|case| {
+            let wrong = fixture::check(case, runner).err()?;
+            Some(format!("{}:\n{wrong}", case.name))
+        })
+        .collect();
+    assert!(report.is_empty(), "\n{}", report.join("\n"));
+}
+
+#[test]
+fn every_fixture_does_the_same_in_the_sandbox() {
+    for plugin in PLUGINS {
+        let cases = Cases::of(plugin);
+        assert!(cases.all.len() >= CASES_MIN, "{plugin} has {} fixtures", cases.all.len());
+        let mut runner = Sandboxed::start(&cases);
+        check_all(&cases.all, &mut runner);
+        println!("{plugin}: {} fixtures in the sandbox", cases.all.len());
+    }
+}
+
+#[test]
+fn a_thousand_runs_of_each_fixture_come_to_one_outcome() {
+    for plugin in PLUGINS {
+        let cases = Cases::of(plugin);
+        let runner = Sandboxed::start(&cases);
+        for case in &cases.all {
+            let first = runner.outcome_hash(case);
+            for run in 1..RUNS {
+                assert_eq!(runner.outcome_hash(case), first, "{plugin}/{}, run {run}", case.name);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fixture_does_the_same_against_a_running_gateway() {
+    for plugin in PLUGINS {
+        let cases = Cases::of(plugin);
+        let gateway = cases.home.start().await.unwrap();
+        let mut live = Live::new(&cases, &gateway);
+        let portable: Vec<Case> =
+            cases.all.iter().filter(|case| case.is_portable()).cloned().collect();
+        for case in cases.all.iter().filter(|case| !case.is_portable()) {
+            println!("{plugin}/{}: fixed time or keys, in the sandbox only", case.name);
+        }
+        tokio::task::block_in_place(|| check_all(&portable, &mut live));
+        println!("{plugin}: {} fixtures against a running gateway", portable.len());
+        assert!(gateway.terminate().await.unwrap().status.success());
+    }
+}

@@ -1,0 +1,20 @@
+//! Black-box tests of the whole gateway, one module a subject.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in tests a panic is the way to tell, and figures and seeds are printed"
+)]
+
+mod bodies;
+mod cli;
+mod crash;
+mod disk;
+mod fixtures;
+mod hostile;
+mod interop;
+mod random;
+mod sandbox;
+mod secrecy;
+mod supply;

@@ -1,0 +1,29 @@
+//! Numbers for tests that choose at random: the seed is printed, and can be given again.
+
+/// A small generator (`SplitMix64`): for choosing, not for secrets.
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// Seeded from `SLUICE_SEED`, else from the system.
+    pub(crate) fn new() -> Self {
+        let seed = match std::env::var("SLUICE_SEED") {
+            Ok(seed) => seed.parse().expect("SLUICE_SEED is a number"),
+            Err(_) => uuid::Uuid::now_v7().as_u64_pair().1,
+        };
+        println!("SLUICE_SEED={seed}");
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to `bound` - 1.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}

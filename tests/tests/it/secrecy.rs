@@ -1,0 +1,116 @@
+//! Promise 6: a wrong secret is told to the operator and to nobody else, and no secret and no
+//! payload is ever in a log line, at any level.
+
+use std::time::Duration;
+
+use sluice_tests::http::Request;
+use sluice_tests::provider::{VKYC_PATH, VKYC_SECRET_HEADER, vkyc_payload};
+use sluice_tests::{ADMIN_TOKEN, HomeBuilder, VKYC_SECRET, store};
+
+const URL_TOKEN: &str = "canary-token-0d9f1c3be77a41";
+const PRESENTED: &str = "canary-presented-but-wrong-91";
+const PAYLOAD: &str = "canary-payload-3f70";
+
+const ZOTLO: &str = r#"
+[routes.zotlo]
+path = "/hooks/zotlo/{token}"
+plugin = "zotlo"
+secrets = { token = "zotlo-token" }
+deliver_to = ["events"]
+"#;
+
+fn home() -> sluice_tests::Home {
+    HomeBuilder::new()
+        .vkyc(&["events"])
+        .unwrap()
+        .plugin("zotlo")
+        .unwrap()
+        .secret("zotlo-token", URL_TOKEN)
+        .toml(ZOTLO)
+        .events_file()
+        .build()
+        .unwrap()
+}
+
+fn vkyc(secret: &str, id: &str) -> Request {
+    Request::post_json(VKYC_PATH, vkyc_payload(id)).header(VKYC_SECRET_HEADER, secret)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_is_401_for_the_sender_and_a_diagnosis_for_the_operator() {
+    let home = home();
+    let gateway = home.start().await.unwrap();
+    let answer = gateway.send(vkyc(PRESENTED, "trn:vkyc:1")).await.unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (401, ""));
+    let missing = Request::post_json(VKYC_PATH, vkyc_payload("trn:vkyc:1"));
+    assert_eq!(gateway.send(missing).await.unwrap().status, 401);
+    gateway.wait_for_log("secret_mismatch", Duration::from_secs(5)).await.unwrap();
+    gateway.wait_for_log("header_missing", Duration::from_secs(5)).await.unwrap();
+    let listed = gateway.admin_get("/api/v1/requests?disposition=rejected").await.unwrap();
+    let listed = listed.json().unwrap();
+    assert_eq!(listed["requests"][0]["diagnosis"], "header_missing");
+    assert_eq!(listed["requests"][1]["diagnosis"], "secret_mismatch");
+    // The same event with the right secret is new: the refused ones left nothing.
+    assert_eq!(gateway.send(vkyc(VKYC_SECRET, "trn:vkyc:1")).await.unwrap().status, 200);
+    gateway.terminate().await.unwrap();
+    assert_eq!(store::requests(&home).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_and_no_payload_is_in_any_log_line_or_file() {
+    let home = home();
+    let gateway = home.start_with(&[("SLUICE_LOG", "trace")]).await.unwrap();
+    let zotlo = |token: &str| {
+        let body =
+            format!(r#"{{"queue":{{"type":"{PAYLOAD}","requestID":"r"}},"parameters":{{}}}}"#);
+        Request::post_json(&format!("/hooks/zotlo/{token}?seen={PAYLOAD}"), body)
+    };
+    assert_eq!(gateway.send(vkyc(VKYC_SECRET, PAYLOAD)).await.unwrap().status, 200);
+    assert_eq!(gateway.send(vkyc(VKYC_SECRET, PAYLOAD)).await.unwrap().status, 200);
+    assert_eq!(gateway.send(vkyc(PRESENTED, PAYLOAD)).await.unwrap().status, 401);
+    assert_eq!(gateway.send(zotlo(URL_TOKEN)).await.unwrap().status, 200);
+    assert_eq!(gateway.send(zotlo(PRESENTED)).await.unwrap().status, 404);
+    let broken = Request::post_json(VKYC_PATH, format!("{{{PAYLOAD}"))
+        .header(VKYC_SECRET_HEADER, VKYC_SECRET)
+        .header("x-other", PAYLOAD);
+    assert_eq!(gateway.send(broken).await.unwrap().status, 400);
+    let list = gateway.admin_get("/api/v1/requests").await.unwrap();
+    assert_eq!(list.status, 200);
+    let mut shown = list.text();
+    for row in list.json().unwrap()["requests"].as_array().unwrap() {
+        let id = row["id"].as_str().unwrap();
+        shown += &gateway.admin_get(&format!("/api/v1/requests/{id}")).await.unwrap().text();
+    }
+    shown += &gateway.admin_get("/metrics").await.unwrap().text();
+    let log = gateway.log().unwrap();
+    assert!(gateway.terminate().await.unwrap().status.success());
+    // The control: the log is really there, and the API really shows the payload.
+    assert!(log.lines().count() > 5, "{log}");
+    assert!(shown.contains(PAYLOAD));
+    for secret in [VKYC_SECRET, ADMIN_TOKEN, URL_TOKEN, PRESENTED] {
+        assert!(!log.contains(secret), "`{secret}` is in the log");
+        assert!(!shown.contains(secret), "`{secret}` is shown by the admin side");
+        assert!(!in_data(&home, secret), "`{secret}` is in the data folder");
+    }
+    assert!(!log.contains(PAYLOAD), "the payload is in the log");
+    assert!(in_data(&home, PAYLOAD), "the control: what is stored is found");
+}
+
+/// Whether any file of the data folder contains `text`.
+fn in_data(home: &sluice_tests::Home, text: &str) -> bool {
+    let mut folders = vec![home.data().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+                    return true;
+                }
+            }
+        }
+    }
+    false
+}
