@@ -6,7 +6,6 @@
     reason = "helpers of tests, which fail by panicking"
 )]
 
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,16 +72,9 @@ for line in sys.stdin:
     print(json.dumps(Webhook(message["secret"]).sign(message["id"], at, body)))
 "#;
 
-fn python() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let python = root.join("target/tools/venv/bin/python3");
-    assert!(python.exists(), "{} is missing: run `cargo xtask test`", python.display());
-    python
-}
-
 /// Runs a Python program over lines of JSON and returns the lines it prints.
 async fn run_python(program: &str, lines: &[Value]) -> Vec<Value> {
-    let mut child = Command::new(python())
+    let mut child = Command::new(sluice_tests::artifacts::python().unwrap())
         .args(["-c", program])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
