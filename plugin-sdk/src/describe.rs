@@ -271,6 +271,11 @@ impl Description {
     }
 
     #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) const fn uses_state(&self) -> bool {
+        self.state_version.is_some()
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn makes_event(&self, kind: &str) -> bool {
         self.events.iter().any(|each| each.kind == kind)
     }

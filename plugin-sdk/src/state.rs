@@ -1,10 +1,46 @@
 //! The adapter's own transactional storage: ordered byte keys, shared by its routes. What a call
 //! writes is committed together with its request and events, or not at all.
+//!
+//! [`Map`] is what most adapters want: typed keys that keep their order, and values as JSON. The
+//! functions beneath it take bytes.
+//!
+//! A call reads one consistent view, and what it wrote itself. If another call changes what it read
+//! before it is committed, it is run again on the new state, with the same id and time: a call has
+//! no effect before its commit. An entry that has expired by [`crate::call::now`] is absent.
+//!
+//! What one call may do is bounded; beyond it an operation is refused with the code `quota`, and
+//! [`Refusal`] becomes a [`Rejection`] by `?`. Reading is what another call can conflict with: scan
+//! from near where the answer lies, and no further than needed.
+
+mod key;
+mod map;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::key::{AsKey, MapKey, Prefix};
+pub use self::map::{Map, Scan};
 use crate::{Rejection, host};
+
+/// Longest key, in bytes. None is empty.
+pub const KEY_BYTES_MAX: usize = 512;
+
+/// Longest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 << 10;
+
+/// What one call may read: each `get`, each `scan` and each entry that a scan returns is one.
+pub const READS_MAX: u32 = 4_096;
+
+/// Keys and values that one call may be given, in bytes.
+pub const READ_BYTES_MAX: usize = 1 << 20;
+
+/// What one call may write: each `put` and each `delete` is one.
+pub const WRITES_MAX: u32 = 2_048;
+
+/// Keys and values that one call may write, in bytes.
+pub const WRITTEN_BYTES_MAX: usize = 1 << 20;
 
 /// One entry as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +54,8 @@ pub struct Entry {
 /// Why an operation was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// `not_granted`, `quota` or `invalid`; `unreadable` where a value is not what was asked for.
+    /// `not_granted` (`describe` says no `state_version`), `read_only` (a view writes nothing),
+    /// `quota` or `invalid`; `unreadable` where an entry is not what was asked for.
     pub code: String,
     pub detail: String,
 }
@@ -34,16 +71,41 @@ impl From<Refusal> for Rejection {
 ///
 /// # Errors
 ///
-/// Where the adapter was granted no state.
+/// Where the adapter was granted no state, or a quota is exhausted.
 pub fn entry(key: &[u8]) -> Result<Option<Entry>, Refusal> {
     host::state_get(key)
+}
+
+/// Entries with `start <= key < end` in ascending order (descending where `reverse`), at most
+/// `limit`, as bytes. Absent `end`: no upper bound.
+///
+/// # Errors
+///
+/// Where the adapter was granted no state, or a quota is exhausted.
+pub fn entries(
+    start: &[u8],
+    end: Option<&[u8]>,
+    limit: u32,
+    reverse: bool,
+) -> Result<Vec<Entry>, Refusal> {
+    host::state_scan(start, end, limit, reverse)
+}
+
+/// Writes `value` as it is under `key`; from `expires_at` on (milliseconds since the epoch) the
+/// entry is absent.
+///
+/// # Errors
+///
+/// Where the adapter was granted no state, or a quota is exhausted.
+pub fn put_bytes(key: &[u8], value: &[u8], expires_at: Option<u64>) -> Result<(), Refusal> {
+    host::state_put(key, value, expires_at)
 }
 
 /// The value under `key`, read from its JSON.
 ///
 /// # Errors
 ///
-/// Where the adapter was granted no state, or the value is not a `T`.
+/// As [`entry`], or where the value is not a `T`.
 pub fn get<T: DeserializeOwned>(key: &[u8]) -> Result<Option<T>, Refusal> {
     host::state_get(key)?.map(|entry| read(&entry)).transpose()
 }
@@ -64,17 +126,16 @@ pub fn put<T: Serialize>(key: &[u8], value: &T, expires_at: Option<u64>) -> Resu
 ///
 /// # Errors
 ///
-/// Where the adapter was granted no state.
+/// Where the adapter was granted no state, or a quota is exhausted.
 pub fn delete(key: &[u8]) -> Result<(), Refusal> {
     host::state_delete(key)
 }
 
-/// Entries with `start <= key < end` in ascending order (descending where `reverse`), at most
-/// `limit`, their values read from JSON. Absent `end`: no upper bound.
+/// As [`entries`], their values read from JSON.
 ///
 /// # Errors
 ///
-/// Where the adapter was granted no state, or a value is not a `T`.
+/// As [`entries`], or where a value is not a `T`.
 pub fn scan<T: DeserializeOwned>(
     start: &[u8],
     end: Option<&[u8]>,

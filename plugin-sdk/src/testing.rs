@@ -13,6 +13,7 @@ pub mod fields;
 pub mod fixture;
 pub(crate) mod host;
 mod script;
+mod state;
 mod verify;
 
 pub use compare::differences;

@@ -82,15 +82,15 @@ pub(crate) fn verify_signature(signature: &Signature<'_>, message: &[Part<'_>]) 
 }
 
 pub(crate) fn state_get(key: &[u8]) -> Result<Option<Entry>, Refusal> {
-    with(|host| host.state_get(key))
+    with(|host| host.state.get(key))
 }
 
 pub(crate) fn state_put(key: &[u8], value: &[u8], expires_at: Option<u64>) -> Result<(), Refusal> {
-    with(|host| host.state_put(key, value, expires_at))
+    with(|host| host.state.put(key, value, expires_at))
 }
 
 pub(crate) fn state_delete(key: &[u8]) -> Result<(), Refusal> {
-    with(|host| host.state_delete(key))
+    with(|host| host.state.delete(key))
 }
 
 pub(crate) fn state_scan(
@@ -99,5 +99,5 @@ pub(crate) fn state_scan(
     limit: u32,
     reverse: bool,
 ) -> Result<Vec<Entry>, Refusal> {
-    with(|host| host.state_scan(start, end, limit, reverse))
+    with(|host| host.state.scan(start, end, limit, reverse))
 }

@@ -1,12 +1,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use serde_json::Value;
 
 use super::script::{Request, Script, VerdictRecord};
+use super::state::{Entries, State};
 use super::verify;
-use crate::state::{Entry, Refusal};
 use crate::verification::{Compared, Found, Mac, Part, Signature, Verdict};
 use crate::{Description, Key, Rejection, Travels};
 
@@ -44,7 +43,7 @@ pub(super) fn scripted<T>(
     if received && let Err(refusal) = host.admit(description) {
         return (Err(refusal), host);
     }
-    let state_before = host.state.clone();
+    let state_before = host.state.entries.clone();
     HOST.set(Some(host));
     let end = call();
     let mut host = HOST.take().expect("the call does not take the host away");
@@ -53,7 +52,7 @@ pub(super) fn scripted<T>(
         _ => Ok(outcome),
     });
     if end.is_err() {
-        host.state = state_before;
+        host.state.entries = state_before;
     }
     (end, host)
 }
@@ -69,7 +68,7 @@ pub(crate) struct Host {
     pub(super) verdicts: Vec<VerdictRecord>,
     /// What the adapter asked and no adapter may; one sentence each.
     pub(super) broken: Vec<String>,
-    pub(super) state: Option<BTreeMap<Vec<u8>, Entry>>,
+    pub(crate) state: State,
     request: Request,
     route_path: Option<String>,
     auth_none: bool,
@@ -96,7 +95,7 @@ impl Host {
             log: Vec::new(),
             verdicts: Vec::new(),
             broken: Vec::new(),
-            state: script.state.clone(),
+            state: State::new(granted(script, description), script.now, kind == "view"),
             request: script.request.clone(),
             route_path: script.route_path.clone(),
             auth_none: script.auth_none,
@@ -272,63 +271,11 @@ impl Host {
         let version = version.and_then(|version| u32::try_from(version).ok());
         Verdict { found, version, compared }
     }
-
-    fn granted(&mut self) -> Result<&mut BTreeMap<Vec<u8>, Entry>, Refusal> {
-        self.state.as_mut().ok_or_else(|| Refusal {
-            code: "not_granted".to_owned(),
-            detail: "the adapter was granted no state".to_owned(),
-        })
-    }
-
-    pub(crate) fn state_get(&mut self, key: &[u8]) -> Result<Option<Entry>, Refusal> {
-        let now = self.now;
-        Ok(self.granted()?.get(key).filter(|entry| is_live(entry, now)).cloned())
-    }
-
-    pub(crate) fn state_put(
-        &mut self,
-        key: &[u8],
-        value: &[u8],
-        expires_at: Option<u64>,
-    ) -> Result<(), Refusal> {
-        let entry = Entry { key: key.to_vec(), value: value.to_vec(), expires_at };
-        self.granted()?.insert(key.to_vec(), entry);
-        Ok(())
-    }
-
-    pub(crate) fn state_delete(&mut self, key: &[u8]) -> Result<(), Refusal> {
-        self.granted()?.remove(key);
-        Ok(())
-    }
-
-    pub(crate) fn state_scan(
-        &mut self,
-        start: &[u8],
-        end: Option<&[u8]>,
-        limit: u32,
-        reverse: bool,
-    ) -> Result<Vec<Entry>, Refusal> {
-        let now = self.now;
-        if end.is_some_and(|end| end <= start) {
-            return Ok(Vec::new());
-        }
-        let bounds = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut found: Vec<Entry> = self
-            .granted()?
-            .range::<[u8], _>(bounds)
-            .map(|(_, entry)| entry.clone())
-            .filter(|entry| is_live(entry, now))
-            .collect();
-        if reverse {
-            found.reverse();
-        }
-        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(found)
-    }
 }
 
-fn is_live(entry: &Entry, now: u64) -> bool {
-    entry.expires_at.is_none_or(|expires_at| now < expires_at)
+/// The state that the call begins with, where the adapter is granted any.
+fn granted(script: &Script, description: &Description) -> Option<Entries> {
+    description.uses_state().then(|| script.state.clone().unwrap_or_default())
 }
 
 /// Where a secret travels once a route setting has had its say.

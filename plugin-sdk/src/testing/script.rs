@@ -73,7 +73,7 @@ pub struct Script {
     pub now: u64,
     /// Values of keys for which `seen` is true.
     pub seen: Vec<String>,
-    /// Absent: no state is granted.
+    /// What earlier calls left. Absent: nothing. Granted where `describe` says `state_version`.
     pub state: Option<BTreeMap<Vec<u8>, Entry>>,
 }
 
@@ -109,12 +109,12 @@ pub struct Run {
     pub verdicts: Vec<VerdictRecord>,
     /// `level: message`.
     pub log: Vec<String>,
-    /// After the call; as before where it was rejected.
+    /// After the call; as before where it was rejected. Absent where none is granted.
     pub state: Option<BTreeMap<Vec<u8>, Entry>>,
 }
 
 impl Run {
     pub(super) fn new(end: Result<Outcome, Rejection>, host: Host) -> Self {
-        Self { end, verdicts: host.verdicts, log: host.log, state: host.state }
+        Self { end, verdicts: host.verdicts, log: host.log, state: host.state.entries }
     }
 }
