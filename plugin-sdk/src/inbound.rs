@@ -9,6 +9,9 @@ use crate::{Rejection, host};
 /// Byte order mark in UTF-8; some senders put one before their JSON.
 const BOM: char = '\u{feff}';
 
+/// Most pairs that become an object: ten times what any provider sends.
+pub const PAIRS_MAX: usize = 1000;
+
 /// The HTTP request, before it is believed. Read lazily: each part is fetched from the gateway
 /// when it is asked for. Values that carry one of the route's secrets read as `***`.
 #[derive(Debug, Default)]
@@ -150,6 +153,44 @@ impl<'a> Pairs<'a> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
+    /// The pairs as the text of a JSON object, for [`json::read_object`] and with it for
+    /// [`crate::Event::original`]: names in order, each once. The values of a name that repeats
+    /// are a list.
+    ///
+    /// # Errors
+    ///
+    /// 400 where there are more than [`PAIRS_MAX`] pairs.
+    pub fn to_json(&self) -> Result<String, Rejection> {
+        if self.0.len() > PAIRS_MAX {
+            return Err(Rejection::malformed_body("too many fields"));
+        }
+        let mut text = String::with_capacity(16 * self.0.len() + 256);
+        text.push('{');
+        for (at, (name, value)) in self.iter().enumerate() {
+            let (before, after) = self.0.split_at(at);
+            if before.iter().any(|(earlier, _)| earlier == name) {
+                continue;
+            }
+            if at > 0 {
+                text.push(',');
+            }
+            push_text(&mut text, name);
+            text.push(':');
+            let same = || after.iter().filter(|(each, _)| each == name);
+            if same().nth(1).is_none() {
+                push_text(&mut text, value);
+            } else {
+                for (index, (_, value)) in same().enumerate() {
+                    text.push(if index == 0 { '[' } else { ',' });
+                    push_text(&mut text, value);
+                }
+                text.push(']');
+            }
+        }
+        text.push('}');
+        Ok(text)
+    }
+
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -159,6 +200,33 @@ impl<'a> Pairs<'a> {
     pub const fn len(&self) -> usize {
         self.0.len()
     }
+}
+
+/// Pairs that were read elsewhere, as from a multipart body.
+impl<'a> FromIterator<(&'a str, &'a str)> for Pairs<'a> {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
+        let borrow = |(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value));
+        Self(pairs.into_iter().map(borrow).collect())
+    }
+}
+
+/// Writes a text as JSON.
+fn push_text(to: &mut String, text: &str) {
+    to.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.find(|sign: char| matches!(sign, '"' | '\\') || sign < ' ') {
+        let (plain, special) = rest.split_at(at);
+        to.push_str(plain);
+        let mut signs = special.chars();
+        match signs.next() {
+            Some(sign @ ('"' | '\\')) => to.extend(['\\', sign]),
+            Some(sign) => to.push_str(&format!("\\u{:04x}", u32::from(sign))),
+            None => {}
+        }
+        rest = signs.as_str();
+    }
+    to.push_str(rest);
+    to.push('"');
 }
 
 fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
@@ -209,11 +277,33 @@ mod tests {
         assert_eq!(Pairs::decode("a=%ff"), None);
     }
 
+    #[test]
+    fn pairs_become_an_object_that_names_each_once() {
+        for (text, expected) in [
+            ("", "{}"),
+            ("b=1&a=%22%5C%0A+%F0%9F%98%80", r#"{"b":"1","a":"\"\\\u000a 😀"}"#),
+            ("a=1&b=2&a=3&a=", r#"{"a":["1","3",""],"b":"2"}"#),
+            ("a&=x", r#"{"a":"","":"x"}"#),
+        ] {
+            assert_eq!(Pairs::decode(text).unwrap().to_json().unwrap(), expected, "{text}");
+        }
+        let many = |count: usize| Pairs::decode(&"a&".repeat(count)).unwrap().to_json().is_ok();
+        assert!(many(PAIRS_MAX));
+        assert!(!many(PAIRS_MAX + 1));
+    }
+
     proptest! {
         #[test]
         fn any_text_decodes_without_panicking(text in ".*") {
             if let Some(pairs) = Pairs::decode(&text) {
                 prop_assert!(pairs.len() <= text.len());
+                let object: serde_json::Map<String, serde_json::Value> =
+                    serde_json::from_str(&pairs.to_json().unwrap()).unwrap();
+                for (name, value) in pairs.iter() {
+                    let found = object.get(name).unwrap();
+                    let all = found.as_array().map_or(std::slice::from_ref(found), Vec::as_slice);
+                    prop_assert!(all.iter().any(|each| each == value));
+                }
             }
         }
     }

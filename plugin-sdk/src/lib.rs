@@ -27,6 +27,7 @@ pub mod register;
 mod rejection;
 pub mod settings;
 pub mod state;
+mod telephone;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod time;
@@ -35,12 +36,13 @@ mod warning;
 
 pub use adapter::{Adapter, Configured, description};
 pub use describe::{Description, EventType, FactColumn, PausedAnswer, SecretRole, Travels, View};
-pub use inbound::{Inbound, Pairs};
+pub use inbound::{Inbound, PAIRS_MAX, Pairs};
 pub use json::{Document, Loose, Object, Original, Reader};
 pub use key::{Key, digest_hex};
 pub use money::Money;
 pub use outcome::{Answer, DeliveredEvent, Event, Fact, Outcome};
 pub use rejection::Rejection;
+pub use telephone::{Country, E164, Telephone};
 pub use time::{Time, Zone};
 pub use verification::{Verdict, verify_equal, verify_header, verify_query};
 pub use warning::Warning;

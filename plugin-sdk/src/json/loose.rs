@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::{Money, Time, Zone};
+use crate::{Country, Money, Telephone, Time, Zone};
 
 /// One value of a provider's JSON, of whatever type it turns out to be.
 ///
@@ -146,6 +146,22 @@ impl<'a> Loose<'a> {
             Money::read_number(text, currency)
         }
         .map(Some)
+    }
+
+    /// A telephone number; `home` is the country of numbers that name none. Blank is absent. One
+    /// that is withheld or unreadable is there, with its text and without a number.
+    ///
+    /// # Errors
+    ///
+    /// Where it is a list or an object.
+    pub fn telephone(self, home: Option<Country>) -> Result<Option<Telephone<'a>>, Unreadable> {
+        let Some(literal) = self.literal() else { return Ok(None) };
+        let Some(text) = self.text()? else { return Ok(None) };
+        if literal.starts_with('"') {
+            Ok(Telephone::read(text, home))
+        } else {
+            Ok(Some(Telephone::read_number(text, home)))
+        }
     }
 
     /// An instant in any of the forms of [`Time`]. `""`, `0` and the zero date are absent.

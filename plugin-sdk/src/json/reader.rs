@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::{Loose, Object, Unreadable};
-use crate::{Money, Time, Warning, Zone};
+use crate::{Country, Money, Telephone, Time, Warning, Zone};
 
 /// Reads loose values and keeps a warning for each that cannot be read: it is then absent.
 ///
@@ -61,6 +61,21 @@ impl Reader {
         assumed: Option<Zone>,
     ) -> Option<Time> {
         self.take(field, value.time(assumed))
+    }
+
+    /// A telephone number; `home` is the country of numbers that name none. One that cannot be
+    /// read keeps its text and gets a warning; a withheld one gets none.
+    pub fn telephone<'a>(
+        &mut self,
+        field: &'static str,
+        value: Loose<'a>,
+        home: Option<Country>,
+    ) -> Option<Telephone<'a>> {
+        let telephone = self.take(field, value.telephone(home))?;
+        if let Some(Unreadable { code, detail }) = telephone.doubt() {
+            self.warn(code, field, detail);
+        }
+        Some(telephone)
     }
 
     /// An amount in `currency`, exactly.
