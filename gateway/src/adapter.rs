@@ -20,6 +20,7 @@ mod load;
 mod log_budget;
 mod outcome;
 mod preinitialise;
+mod redaction;
 mod text;
 mod ticker;
 mod v1;
@@ -197,6 +198,8 @@ pub struct CallEnd {
     pub end: End,
     pub verdicts: Vec<VerdictRecord>,
     pub reads: CallReads,
+    /// What may be kept and shown of the request, where the adapter had parts of it masked.
+    pub masked: Option<Arc<InboundRequest>>,
 }
 
 /// How a call of `view` ended.
@@ -215,7 +218,8 @@ pub trait Receive: Send + Sync + fmt::Debug {
     fn description(&self) -> &Arc<Description>;
 
     /// Runs one call in a fresh instance, on the calling thread: at most
-    /// [`SandboxLimits::deadline`] of wall time.
+    /// [`SandboxLimits::deadline`] of wall time. A call that has parts of its request masked runs
+    /// again, in another instance and with a deadline of its own.
     fn receive(&self, call: ReceiveCall) -> CallEnd;
 }
 

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use serde::Deserialize;
 
 use crate::json::{self, Document};
+use crate::key::hex;
 use crate::{Rejection, host};
 
 /// Byte order mark in UTF-8; some senders put one before their JSON.
@@ -60,10 +61,18 @@ impl Inbound {
         host::client_address()
     }
 
-    /// The body as received.
+    /// The body as received; where the call runs again because it asked for a
+    /// [redaction](crate::redaction), as it is kept.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         self.body.get_or_init(host::body)
+    }
+
+    /// SHA-256 of the body as received, in lower-case hexadecimal: for keys made of a whole body.
+    /// It stays the same where parts of the body are masked.
+    #[must_use]
+    pub fn body_digest(&self) -> String {
+        hex(&host::body_sha256())
     }
 
     /// The body as text, without a byte order mark.
@@ -229,7 +238,7 @@ fn push_text(to: &mut String, text: &str) {
     to.push('"');
 }
 
-fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
     }
@@ -249,7 +258,7 @@ fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(decoded).ok().map(Cow::Owned)
 }
 
-fn hex_pair(high: u8, low: u8) -> Option<u8> {
+pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }

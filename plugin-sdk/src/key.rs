@@ -67,12 +67,16 @@ impl Key {
     }
 }
 
-/// SHA-256 in lower-case hexadecimal: for keys made of a whole body.
+/// SHA-256 in lower-case hexadecimal. Of the whole body see [`crate::Inbound::body_digest`].
 #[must_use]
 pub fn digest_hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        text.extend(hex_digits(byte));
+    hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.extend(hex_digits(*byte));
     }
     text
 }

@@ -11,6 +11,7 @@ mod adapter;
 #[doc(hidden)]
 pub mod bindings;
 pub mod call;
+pub mod cards;
 mod describe;
 mod event_schema;
 #[doc(hidden)]
@@ -22,6 +23,7 @@ mod key;
 pub mod log;
 mod money;
 mod outcome;
+pub mod redaction;
 #[doc(hidden)]
 pub mod register;
 mod rejection;
@@ -41,6 +43,7 @@ pub use json::{Document, Loose, Object, Original, Reader};
 pub use key::{Key, digest_hex};
 pub use money::Money;
 pub use outcome::{Answer, DeliveredEvent, Event, Fact, Outcome};
+pub use redaction::{Redactor, Traced};
 pub use rejection::Rejection;
 pub use telephone::{Country, E164, Telephone};
 pub use time::{Time, Zone};

@@ -12,6 +12,7 @@ mod contract;
 pub mod fields;
 pub mod fixture;
 pub(crate) mod host;
+mod redaction;
 mod script;
 mod state;
 mod verify;
@@ -71,7 +72,7 @@ fn configured<A: Adapter>(script: &Script) -> Result<Configured<A>, Vec<String>>
 fn run<A: Adapter>(
     script: &Script,
     kind: &'static str,
-    call: impl FnOnce(&Configured<A>) -> Result<Outcome, Rejection>,
+    call: impl Fn(&Configured<A>) -> Result<Outcome, Rejection>,
 ) -> Result<Run, Vec<String>> {
     let adapter = configured::<A>(script)?;
     let description = description::<A>();

@@ -45,6 +45,7 @@ impl SeenReader for Unreadable {
 pub struct Request {
     pub secrets: Arc<RouteSecrets>,
     pub headers: Vec<(String, String)>,
+    pub query: Option<String>,
     pub seen: Arc<dyn SeenReader>,
     pub id: RequestId,
     /// Of the route, in bytes.
@@ -59,6 +60,7 @@ impl Request {
         Self {
             secrets: Arc::new(RouteSecrets::new(roles, None, RouteAuth::Required, digest_key)),
             headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            query: Some("a=1&b=%20".to_owned()),
             seen: Arc::new(Known(BTreeSet::from(["known".to_owned()]))),
             id: RequestId::from_bytes([7; 16]),
             body_max: BODY_MAX,
@@ -71,7 +73,7 @@ impl Request {
         let head = RequestHead {
             method: "POST".to_owned(),
             path: "/hooks/hostile".to_owned(),
-            query: Some("a=1&b=%20".to_owned()),
+            query: self.query.clone(),
             headers: self.headers.clone(),
         };
         let (head, presented) = self.secrets.mask(head, None);
@@ -84,6 +86,7 @@ impl Request {
                 client: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 head,
                 body: body.into(),
+                redacted: false,
             }),
             presented: Arc::new(presented),
             secrets: Arc::clone(&self.secrets),

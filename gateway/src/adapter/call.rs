@@ -1,21 +1,26 @@
 //! One call: a fresh instance, every limit, exactly one of four ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use wasmtime::{Store, Trap};
 
 use super::engine::chain;
-use super::host::{Exported, Host, Subject, store};
+use super::host::{Before, Exported, Host, Subject, store};
 use super::inspect::{API_MAJOR, API_MINOR_MAX};
 use super::text::tame;
 use super::v1::sluice::adapter::types;
 use super::{Adapter, CallEnd, End, OtherCall, ReceiveCall, ViewEnd, outcome, v1};
-use crate::model::{Event, PluginVersion};
+use crate::model::{CallReads, Event, InboundRequest, PluginVersion};
 use crate::telemetry::Happening as _;
 use crate::telemetry::adapter::CallPanicked;
 
 /// Text of a guest in a trap's message, in bytes.
 const GUEST_TEXT_BYTES_MAX: usize = 256;
+
+/// How often `receive` runs for one request: once on what was received, once on what is left of it,
+/// and once more for an adapter that finds only then what it has to mask.
+const RUNS_MAX: u32 = 3;
 
 /// Longest answer of a view, in bytes.
 const VIEW_BYTES_MAX: usize = 1 << 20;
@@ -23,7 +28,12 @@ const VIEW_BYTES_MAX: usize = 1 << 20;
 /// A call that returned nothing.
 #[derive(Debug)]
 pub(super) enum Broken {
-    Trap(String),
+    Trap {
+        /// May hold words of the guest.
+        why: String,
+        /// The engine's own word, where it has one.
+        code: Option<Trap>,
+    },
     Deadline,
 }
 
@@ -37,10 +47,11 @@ pub(super) fn guarded<R>(
     let Ok(ran) = catch_unwind(AssertUnwindSafe(|| run(store))) else {
         let host = store.data();
         CallPanicked { plugin: &host.shared.version, call: host.exported().as_str() }.emit();
-        return Err(Broken::Trap("the gateway's own code failed".to_owned()));
+        return Err(Broken::Trap { why: "the gateway's own code failed".to_owned(), code: None });
     };
     ran.map_err(|error| {
-        if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
+        let code = error.downcast_ref::<Trap>().copied();
+        if code == Some(Trap::Interrupt) {
             return Broken::Deadline;
         }
         let mut message = tame(&chain(&error), GUEST_TEXT_BYTES_MAX);
@@ -48,7 +59,7 @@ pub(super) fn guarded<R>(
             // The trap itself tells only of what the guest did next.
             message.push_str("; it had been refused more memory");
         }
-        Broken::Trap(message)
+        Broken::Trap { why: message, code }
     })
 }
 
@@ -60,27 +71,66 @@ pub(super) fn contained<R>(run: impl FnOnce() -> wasmtime::Result<R>) -> Result<
     }
 }
 
+impl Broken {
+    /// The same without anything that the guest may have said.
+    fn without_words(self) -> Self {
+        match self {
+            Self::Trap { code, .. } => {
+                let what = code.map_or_else(|| "broke the contract".to_owned(), |c| c.to_string());
+                let why = format!("{what}; what it said is not kept, since it had asked to mask");
+                Self::Trap { why, code }
+            }
+            Self::Deadline => Self::Deadline,
+        }
+    }
+}
+
 type Returned = Result<types::Outcome, types::Rejection>;
 
 impl Adapter {
+    /// Runs `receive`, and runs it again on the masked request for as long as it asks to have
+    /// something masked: what is kept comes from a run that read nothing of what was.
     pub(super) fn run_receive(&self, call: ReceiveCall) -> CallEnd {
-        self.run(Subject::Receive(call), |adapter, store| adapter.call_receive(store))
+        let received = call.inbound.body.clone();
+        let (mut subject, mut before, mut masked) = (Subject::Receive(call), None, None);
+        for _ in 0..RUNS_MAX {
+            let (mut host, ran) =
+                self.enter(subject, before, |adapter, store| adapter.call_receive(store));
+            let Some(call) = host.masked() else {
+                host.write_lines();
+                return self.ended(host, ran, masked);
+            };
+            masked = Some(Arc::clone(&call.inbound));
+            if let Err(broken) = ran {
+                // It read what is to be masked, and may have said or asked anything about it.
+                host.reads = CallReads::default();
+                return self.ended(host, Err(broken.without_words()), masked);
+            }
+            before = Some(Before { body: received.clone(), verdicts: host.verdicts });
+            subject = Subject::Receive(call);
+        }
+        let why = format!("asks to have more masked after {RUNS_MAX} runs");
+        let verdicts = before.map_or_else(Vec::new, |before| before.verdicts);
+        let end = End::Trap(message(&self.version, Exported::Receive, &why));
+        CallEnd { end, verdicts, reads: CallReads::default(), masked }
     }
 
     /// Gives the adapter one event of another, in a fresh instance on the calling thread. There
     /// is no inbound request and no secret: who asks for one traps.
     pub fn consume(&self, call: OtherCall, event: &Event) -> CallEnd {
         let event = delivered(event);
-        self.run(Subject::Other(Exported::Consume, call), |adapter, store| {
-            adapter.call_consume(store, &event)
-        })
+        let subject = Subject::Other(Exported::Consume, call);
+        let (host, ran) =
+            self.enter(subject, None, |adapter, store| adapter.call_consume(store, &event));
+        self.ended(host, ran, None)
     }
 
     /// Asks the adapter one of its views. `parameters`: a JSON object.
     pub fn view(&self, call: OtherCall, name: &str, parameters: &str) -> ViewEnd {
-        let (host, ran) = self.enter(Subject::Other(Exported::View, call), |adapter, store| {
-            adapter.call_view(store, name, parameters)
-        });
+        let (host, ran) =
+            self.enter(Subject::Other(Exported::View, call), None, |adapter, store| {
+                adapter.call_view(store, name, parameters)
+            });
         let trap = |why: &str| ViewEnd::Trap(message(&self.version, host.exported(), why));
         match ran {
             Ok(Ok(answer)) if answer.len() > VIEW_BYTES_MAX => {
@@ -94,17 +144,17 @@ impl Adapter {
                 Ok(rejection) => ViewEnd::Rejection(rejection),
                 Err(why) => trap(&why),
             },
-            Err(Broken::Trap(why)) => trap(&why),
+            Err(Broken::Trap { why, .. }) => trap(&why),
             Err(Broken::Deadline) => ViewEnd::Deadline,
         }
     }
 
-    fn run(
+    fn ended(
         &self,
-        subject: Subject,
-        call: impl FnOnce(&v1::Adapter, &mut Store<Host>) -> wasmtime::Result<Returned>,
+        host: Host,
+        ran: Result<Returned, Broken>,
+        masked: Option<Arc<InboundRequest>>,
     ) -> CallEnd {
-        let (host, ran) = self.enter(subject, call);
         let exported = host.exported();
         let trap = |why: &str| End::Trap(message(&self.version, exported, why));
         let end = match ran {
@@ -116,19 +166,21 @@ impl Adapter {
                 Ok(rejection) => End::Rejection(rejection),
                 Err(why) => trap(&why),
             },
-            Err(Broken::Trap(why)) => trap(&why),
+            Err(Broken::Trap { why, .. }) => trap(&why),
             Err(Broken::Deadline) => End::Deadline,
         };
-        CallEnd { end, verdicts: host.verdicts, reads: host.reads }
+        CallEnd { end, verdicts: host.verdicts, reads: host.reads, masked }
     }
 
     fn enter<R>(
         &self,
         subject: Subject,
+        before: Option<Before>,
         call: impl FnOnce(&v1::Adapter, &mut Store<Host>) -> wasmtime::Result<R>,
     ) -> (Host, Result<R, Broken>) {
         let _permit = self.runtime.enter();
         let mut store = store(&self.runtime, &self.shared, subject);
+        store.data_mut().before = before;
         let ran = guarded(&mut store, |store| {
             let adapter = self.start.instantiate(store)?;
             call(&adapter, store)

@@ -159,7 +159,7 @@ impl Sandbox {
 fn broken_message(version: &str, broken: Broken) -> String {
     match broken {
         Broken::Deadline => format!("{version}: `configure` took too long"),
-        Broken::Trap(why) => format!("{version}: `configure` trapped: {why}"),
+        Broken::Trap { why, .. } => format!("{version}: `configure` trapped: {why}"),
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wasmtime::{ResourceLimiter, Store};
 
 use super::engine::{CORE_INSTANCES, MEMORIES, Runtime, TABLE_ELEMENTS, TABLES};
 use super::log_budget::LogBudget;
+use super::redaction::Redactions;
 use super::ticker::ticks;
 use super::{OtherCall, ReceiveCall};
-use crate::model::{CallReads, PluginVersion, VerdictRecord};
+use crate::model::{CallReads, InboundRequest, PluginVersion, Proof, VerdictRecord};
+use crate::telemetry::adapter::GuestLevel;
 
 /// Calls of imports in one call. A batch of a thousand events asks a few times per event.
 const HOST_CALLS_MAX: u32 = 10_000;
@@ -104,10 +107,22 @@ impl Shared {
     }
 }
 
+/// What a call is told that runs once more, on a request of which parts are masked now.
+pub(super) struct Before {
+    /// The body as received.
+    pub(super) body: Bytes,
+    /// The verdicts of the run before, in order.
+    pub(super) verdicts: Vec<VerdictRecord>,
+}
+
 /// The data of one call's store.
 pub(super) struct Host {
     pub(super) shared: Arc<Shared>,
     pub(super) subject: Subject,
+    pub(super) before: Option<Before>,
+    pub(super) redactions: Redactions,
+    /// What `receive` logged: written once it is known that it may be.
+    pub(super) lines: Vec<(GuestLevel, String)>,
     pub(super) verdicts: Vec<VerdictRecord>,
     pub(super) reads: CallReads,
     pub(super) space: Space,
@@ -130,6 +145,9 @@ impl Host {
         Self {
             shared,
             subject,
+            before: None,
+            redactions: Redactions::default(),
+            lines: Vec::new(),
             verdicts: Vec::new(),
             reads: CallReads::default(),
             space: Space {
@@ -197,6 +215,29 @@ impl Host {
         } else {
             Err(Breach::error(format!("more than {VERDICTS_MAX} verdicts")))
         }
+    }
+
+    /// The call with the request as it may be kept, where the run asked to have parts masked.
+    pub(super) fn masked(&self) -> Option<ReceiveCall> {
+        match &self.subject {
+            Subject::Receive(call) if !self.redactions.is_empty() => {
+                Some(ReceiveCall { inbound: self.redactions.masked(&call.inbound), ..call.clone() })
+            }
+            Subject::Receive(_) | Subject::Loading(_) | Subject::Other(..) => None,
+        }
+    }
+
+    /// The body as received. `inbound`: what this run reads.
+    pub(super) fn received_body(&self, inbound: &InboundRequest) -> Bytes {
+        self.before.as_ref().map_or(&inbound.body, |before| &before.body).clone()
+    }
+
+    /// The verdict that the run before was given as an answer to the same question.
+    ///
+    /// The same is asked in the same order, or it is another question and judged anew.
+    pub(super) fn verdict_before(&self, role: &str, proof: Proof) -> Option<VerdictRecord> {
+        let record = self.before.as_ref()?.verdicts.get(self.verdicts.len())?;
+        (record.role == role && record.proof == proof).then(|| record.clone())
     }
 
     pub(super) fn may_ask_seen(&self) -> wasmtime::Result<()> {

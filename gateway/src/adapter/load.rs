@@ -103,7 +103,7 @@ impl Sandbox {
             ))),
             Ok(text) => Ok(text),
             Err(Broken::Deadline) => Err(refused("`describe` took too long".to_owned())),
-            Err(Broken::Trap(why)) => Err(refused(format!("`describe` trapped: {why}"))),
+            Err(Broken::Trap { why, .. }) => Err(refused(format!("`describe` trapped: {why}"))),
         }
     }
 }

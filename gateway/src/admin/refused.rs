@@ -30,6 +30,8 @@ pub struct RefusedRequest {
     pub head: Option<RequestHead>,
     /// Absent where it was not kept.
     pub body: Option<Bytes>,
+    /// The adapter had parts of it masked.
+    pub redacted: bool,
     pub verdicts: Vec<VerdictRecord>,
 }
 

@@ -161,6 +161,7 @@ pub(super) fn stored(number: u8, route_name: &str, disposition: Disposition) -> 
         head: head(),
         body: Bytes::from_static(b"{\"n\":1.10}"),
         body_sha256: [0xcd; 32],
+        kept_sha256: None,
         verdicts: vec![verdict()],
         verified: Verified::SharedSecret,
         disposition,
@@ -211,6 +212,7 @@ pub(super) fn refused(number: u8, route_name: Option<&str>) -> RefusedRequest {
         detail: "the header `x-secret` does not match".to_owned(),
         head: Some(head()),
         body: Some(Bytes::from_static(&[0xff, 0x00])),
+        redacted: false,
         verdicts: vec![VerdictRecord { found: Found::Mismatched, ..verdict() }],
     }
 }

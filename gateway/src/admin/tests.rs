@@ -252,6 +252,7 @@ async fn a_stored_request_is_told_whole_and_without_digests() {
         "head": {"method": "POST", "path": "/hooks/vkyc", "query": null,
                  "headers": [["x-secret", "***"]]},
         "body": {"bytes": 10, "text": "{\"n\":1.10}"},
+        "redacted": false,
         "verdicts": [{"role": "shared", "proof": "header", "found": {"matched": {"version": 0}}}],
         "adapter": "vkyc",
         "plugin": {"plugin": "vkyc", "version": "1.0.0", "digest": "00".repeat(32)},

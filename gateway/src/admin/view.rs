@@ -94,6 +94,8 @@ pub(super) struct RequestView {
     head: Option<RequestHead>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<BodyView>,
+    /// The adapter had parts of query or body masked: it can be replayed, but not verified again.
+    redacted: bool,
     verdicts: Vec<VerdictView>,
     #[serde(flatten)]
     stored: Option<StoredView>,
@@ -107,8 +109,9 @@ struct StoredView {
     plugin: PluginVersion,
     generation: u64,
     verified: Verified,
+    /// Of the body as received.
     body_sha256: String,
-    /// Whether the body still has that SHA-256.
+    /// Whether the body still is what was stored.
     intact: bool,
     facts: Vec<Fact>,
     answer: AnswerView,
@@ -284,6 +287,7 @@ impl From<StoredAttempt> for AttemptView {
 impl From<StoredRequest> for RequestView {
     fn from(stored: StoredRequest) -> Self {
         let StoredRequest { record, intact, events } = stored;
+        let redacted = record.is_redacted();
         let seen = record.reads.seen.into_iter().map(|(key, seen)| SeenView { key, seen });
         Self {
             id: record.id,
@@ -295,6 +299,7 @@ impl From<StoredRequest> for RequestView {
             diagnosis: None,
             note: record.note,
             head: Some(record.head),
+            redacted,
             body: Some(BodyView::from(&*record.body)),
             verdicts: record.verdicts.into_iter().map(VerdictView::from).collect(),
             stored: Some(StoredView {
@@ -327,6 +332,7 @@ impl From<RefusedRequest> for RequestView {
             note: Some(refused.detail).filter(|detail| !detail.is_empty()),
             head: refused.head,
             body: refused.body.map(|body| BodyView::from(&*body)),
+            redacted: refused.redacted,
             verdicts: refused.verdicts.into_iter().map(VerdictView::from).collect(),
             stored: None,
             events: Vec::new(),

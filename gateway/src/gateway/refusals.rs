@@ -25,6 +25,7 @@ impl RefusedRequests for Refusals {
             detail: refused.detail.clone(),
             head: refused.head.clone(),
             body: Some(refused.body.clone()).filter(|body| !body.is_empty()),
+            redacted: refused.redacted,
             verdicts: refused.verdicts.clone(),
         })
     }

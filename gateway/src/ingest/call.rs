@@ -78,36 +78,41 @@ impl Call<'_> {
     pub(super) async fn run(&self, inbound: InboundRequest, presented: Presented) -> Ending {
         let mut inbound = Arc::new(inbound);
         let presented = Arc::new(presented);
-        let mut body_sha256 = [0; 32];
-        body_sha256.copy_from_slice(digest(&SHA256, &inbound.body).as_ref());
+        let body_sha256 = sha256(&inbound.body);
+        // What the adapter wants to be left of it: all that may be kept or shown.
+        let mut masked = None;
         for _ in 0..RUNS_MAX {
             let Some(permit) = self.permit().await else {
                 let refusal = Refusal::overloaded("no adapter call was free before the deadline");
-                return Ending::Refused { refusal, verdicts: Vec::new(), inbound: Some(inbound) };
+                let inbound = Some(masked.unwrap_or(inbound));
+                return Ending::Refused { refusal, verdicts: Vec::new(), inbound };
             };
-            let CallEnd { end, verdicts, reads } = self.receive(&inbound, &presented, permit);
+            let CallEnd { end, verdicts, reads, masked: now } =
+                self.receive(&inbound, &presented, permit);
+            masked = now.or(masked);
+            // Only a call that read something can conflict, and only then is the request needed
+            // once more. All others move on to storage without a copy.
+            let again = (!reads.seen.is_empty()).then(|| Arc::clone(&inbound));
+            let kept = masked.clone().unwrap_or(inbound);
             let settled = match settle(end, &verdicts, &self.served.route.secrets) {
                 Ok(settled) => settled,
                 Err(refusal) => {
-                    return Ending::Refused { refusal, verdicts, inbound: Some(inbound) };
+                    return Ending::Refused { refusal, verdicts, inbound: Some(kept) };
                 }
             };
             // A commit begun now would be stored, and the sender told that it was not.
             if Instant::now() >= self.deadline {
                 let refusal = Refusal::overloaded("the answer was due before the call had ended");
-                return Ending::Refused { refusal, verdicts, inbound: Some(inbound) };
+                return Ending::Refused { refusal, verdicts, inbound: Some(kept) };
             }
             let (disposition, diagnosis) = (settled.disposition, settled.diagnosis.clone());
             let answer = settled.outcome.answer.clone();
-            // Only a call that read something can conflict, and only then is the request needed
-            // once more. All others move on to storage without a copy.
-            let kept = (!reads.seen.is_empty()).then(|| Arc::clone(&inbound));
             let parts = (verdicts.clone(), reads, body_sha256);
-            let commit = self.commit(Arc::unwrap_or_clone(inbound), settled, parts);
+            let commit = self.commit(Arc::unwrap_or_clone(kept), settled, parts);
             let early = Fault::AckBeforeCommit.is_on();
             let deadline = if early { Instant::now() } else { self.deadline };
             let committed = timeout_at(deadline, self.shared.storage.commit(commit)).await;
-            let refusal = match (committed, kept) {
+            let refusal = match (committed, again) {
                 (Err(_late), _) if early => {
                     return Ending::Committed { answer, disposition, diagnosis };
                 }
@@ -131,7 +136,8 @@ impl Call<'_> {
             return Ending::Refused { refusal, verdicts, inbound: None };
         }
         let refusal = Refusal::overloaded("every run of the call met a conflict");
-        Ending::Refused { refusal, verdicts: Vec::new(), inbound: Some(inbound) }
+        let inbound = Some(masked.unwrap_or(inbound));
+        Ending::Refused { refusal, verdicts: Vec::new(), inbound }
     }
 
     /// Waits for one of the calls that may run at once; `None`: not before the deadline.
@@ -195,6 +201,7 @@ impl Call<'_> {
             received_at: inbound.received_at,
             client: inbound.client,
             head: inbound.head,
+            kept_sha256: inbound.redacted.then(|| sha256(&inbound.body)),
             body: inbound.body,
             body_sha256,
             verdicts,
@@ -238,6 +245,12 @@ impl Call<'_> {
         };
         NewEvent { event, key: made.key, destinations }
     }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    sha256
 }
 
 /// Decides what an ended call comes to. Whatever the adapter says, nothing is stored that the

@@ -65,6 +65,8 @@ struct Exchange<'a> {
 struct Evidence {
     head: Option<RequestHead>,
     body: Bytes,
+    /// An adapter had parts of it masked.
+    redacted: bool,
     verdicts: Vec<VerdictRecord>,
     /// For the operator.
     detail: Cow<'static, str>,
@@ -114,6 +116,7 @@ impl Exchange<'_> {
             client: self.client,
             head,
             body,
+            redacted: false,
         };
         let deadline = self.started + config.deadline;
         let token = hit.token.map(|(_, verdict)| verdict);
@@ -133,8 +136,9 @@ impl Exchange<'_> {
             }
             Ending::Refused { refusal, verdicts, inbound } => {
                 let evidence = match inbound.map(Arc::unwrap_or_clone) {
-                    Some(InboundRequest { head, body, .. }) => {
-                        Evidence { head: Some(head), body, verdicts, ..Evidence::default() }
+                    Some(InboundRequest { head, body, redacted, .. }) => {
+                        let head = Some(head);
+                        Evidence { head, body, redacted, verdicts, ..Evidence::default() }
                     }
                     None => Evidence { verdicts, ..Evidence::default() },
                 };
@@ -234,6 +238,7 @@ impl Exchange<'_> {
             head: evidence.head,
             body_bytes: evidence.body.len(),
             body: evidence.body,
+            redacted: evidence.redacted,
         });
     }
 

@@ -43,8 +43,10 @@ pub struct RefusedRequest {
     pub head: Option<RequestHead>,
     /// At most [`RING_BODY_BYTES_MAX`]; empty where it was refused before its body was read.
     pub body: Bytes,
-    /// Size of the whole body as read.
+    /// Size of the whole body as read, or as it is kept where it is redacted.
     pub body_bytes: usize,
+    /// The adapter had parts of it masked.
+    pub redacted: bool,
 }
 
 impl RefusedRequest {
@@ -161,6 +163,7 @@ mod tests {
             head: None,
             body: vec![b'x'; body].into(),
             body_bytes: body,
+            redacted: false,
         }
     }
 

@@ -24,7 +24,7 @@ pub struct RequestHead {
 /// and must read it within a call's deadline.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 
-/// The HTTP request before it is believed, as an adapter may see it: already masked.
+/// The HTTP request before it is believed, as an adapter may see it: its credentials masked.
 #[derive(Clone, Debug)]
 pub struct InboundRequest {
     pub id: RequestId,
@@ -32,6 +32,8 @@ pub struct InboundRequest {
     pub client: IpAddr,
     pub head: RequestHead,
     pub body: Bytes,
+    /// An adapter had parts of it masked, so that it can no longer be verified.
+    pub redacted: bool,
 }
 
 /// Which component ran.
@@ -67,6 +69,9 @@ pub struct RequestRecord {
     pub body: Bytes,
     /// SHA-256 of the body as received.
     pub body_sha256: [u8; 32],
+    /// SHA-256 of [`Self::body`] where an adapter had parts of the request masked. Such a request
+    /// is *redacted*: it replays with its recorded verdicts and is never verified again.
+    pub kept_sha256: Option<[u8; 32]>,
     pub verdicts: Vec<VerdictRecord>,
     pub verified: Verified,
     pub disposition: Disposition,
@@ -76,4 +81,12 @@ pub struct RequestRecord {
     pub answer: Answer,
     /// For the operator: why it was quarantined.
     pub note: Option<String>,
+}
+
+impl RequestRecord {
+    /// Whether parts of it were masked for an adapter.
+    #[must_use]
+    pub const fn is_redacted(&self) -> bool {
+        self.kept_sha256.is_some()
+    }
 }

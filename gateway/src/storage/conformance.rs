@@ -72,6 +72,7 @@ pub(super) fn commit(at: UnixMillis) -> Commit {
                 headers: vec![("x-secret".to_owned(), "***".to_owned())],
             },
             body_sha256: sha256(&body),
+            kept_sha256: None,
             body,
             verdicts: Vec::new(),
             verified: Verified::Signature,
@@ -207,6 +208,7 @@ macro_rules! rules {
 fn tests<B: Bench>() -> Vec<(&'static str, Test<B>)> {
     rules![
         a_request_is_read_back_as_it_was_stored,
+        a_redacted_request_is_whole_while_it_is_what_was_kept,
         a_request_without_events_is_stored,
         a_window_ends_after_its_last_millisecond,
         a_duplicate_gets_the_first_answer_or_its_own,
@@ -252,6 +254,25 @@ fn a_request_is_read_back_as_it_was_stored<B: Bench>(bench: &mut B) {
         bench.reopen();
     }
     assert!(block_on(bench.store().request(RequestId::new(START))).unwrap().is_none());
+}
+
+fn a_redacted_request_is_whole_while_it_is_what_was_kept<B: Bench>(bench: &mut B) {
+    let mut new = commit(START);
+    new.request.body_sha256 = sha256(b"received");
+    new.request.kept_sha256 = Some(sha256(&new.request.body));
+    let id = new.request.id;
+    put(bench.store(), new.clone());
+    let stored = block_on(bench.store().request(id)).unwrap().unwrap();
+    assert!(stored.intact && stored.record.is_redacted());
+    assert_eq!(stored.record.body_sha256, sha256(b"received"));
+    assert_eq!(stored.record.kept_sha256, new.request.kept_sha256);
+    // The mark alone makes the difference.
+    new.request.id = RequestId::new(START);
+    new.request.kept_sha256 = None;
+    let id = new.request.id;
+    put(bench.store(), new);
+    let stored = block_on(bench.store().request(id)).unwrap().unwrap();
+    assert!(!stored.intact && !stored.record.is_redacted());
 }
 
 fn a_request_without_events_is_stored<B: Bench>(bench: &mut B) {

@@ -11,8 +11,8 @@ use serde_json::json;
 use sluice::adapter::{CallEnd, Description, End, Outcome, OutcomeEvent, Receive, ReceiveCall};
 use sluice::model::{
     AdapterName, Answer, AttemptRecord, CallReads, DestinationName, Diagnosis, Found,
-    IdempotencyKey, KeyScope, LeasedDelivery, PluginName, PluginVersion, Proof, Rejection,
-    RequestId, RouteName, UnixMillis, VerdictRecord,
+    IdempotencyKey, InboundRequest, KeyScope, LeasedDelivery, PluginName, PluginVersion, Proof,
+    Rejection, RequestId, RouteName, UnixMillis, VerdictRecord,
 };
 use sluice::storage::{
     Commit, Committed, RequestFilter, RequestSummary, Storage, StorageError, StorageFuture,
@@ -95,12 +95,22 @@ pub(crate) fn verdict(proof: Proof, found: Found) -> VerdictRecord {
 /// An end after a matching verdict on a header.
 pub(crate) fn matched(end: End) -> CallEnd {
     let verdicts = vec![verdict(Proof::Header, Found::Matched { version: 0 })];
-    CallEnd { end, verdicts, reads: CallReads::default() }
+    CallEnd { end, verdicts, reads: CallReads::default(), masked: None }
 }
 
 /// An end after a verdict that matches nothing.
 pub(crate) fn after(found: Found, end: End) -> CallEnd {
-    CallEnd { end, verdicts: vec![verdict(Proof::Header, found)], reads: CallReads::default() }
+    CallEnd { verdicts: vec![verdict(Proof::Header, found)], ..matched(end) }
+}
+
+/// The same end, of a call that had its body masked.
+pub(crate) fn redacted(call: &ReceiveCall, ended: CallEnd) -> CallEnd {
+    let masked = InboundRequest {
+        body: "masked".into(),
+        redacted: true,
+        ..InboundRequest::clone(&call.inbound)
+    };
+    CallEnd { masked: Some(Arc::new(masked)), ..ended }
 }
 
 /// The same end, of a call that asked for one key.

@@ -7,7 +7,7 @@ use sluice::config::{Delivery, RouteAuth};
 use sluice::model::{Answer, DestinationName, Diagnosis, Disposition, Found, Verified};
 use sluice::storage::{Committed, StorageError};
 
-use super::double::{accepted, after, answered, having_seen, key, matched, rejected};
+use super::double::{accepted, after, answered, having_seen, key, matched, redacted, rejected};
 use super::gateway::{Gateway, NOW, Plan, secret, token_route};
 
 #[tokio::test]
@@ -153,6 +153,44 @@ async fn a_trap_or_deadline_is_quarantined_once_verified_and_forgotten_before() 
         assert!(commit.request.note.is_some() && commit.events.is_empty());
         assert_eq!(gateway.refused().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn of_a_redacted_request_only_the_hash_is_of_what_was_received() {
+    let sha256 = |text: &str| {
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        <[u8; 32]>::try_from(digest.as_ref()).unwrap()
+    };
+    let gateway = Gateway::start(&Plan::default());
+    gateway.adapter.does(|call| redacted(call, matched(End::Trap("spun".to_owned()))));
+    assert_eq!(gateway.post("/hook", "received").await.status, 503);
+    gateway.adapter.does(|call| redacted(call, having_seen(matched(accepted()))));
+    gateway.storage.replies([Ok(Committed::Conflict)]);
+    assert_eq!(gateway.post("/hook", "received").await.status, 200);
+    let commits = gateway.storage.commits();
+    let dispositions: Vec<_> = commits.iter().map(|each| each.request.disposition).collect();
+    assert_eq!(dispositions, [Disposition::Quarantined, Disposition::Accepted]);
+    for commit in commits {
+        assert_eq!(&*commit.request.body, b"masked");
+        assert_eq!(commit.request.body_sha256, sha256("received"), "the same: it supersedes");
+        assert_eq!(commit.request.kept_sha256, Some(sha256("masked")));
+    }
+    // A conflict runs the call on what was received.
+    assert!(gateway.adapter.calls().iter().all(|call| &*call.inbound.body == b"received"));
+
+    gateway.adapter.does(|call| redacted(call, matched(rejected(422, Diagnosis::UNVERIFIED))));
+    assert_eq!(gateway.post("/hook", "received").await.status, 422);
+    gateway.adapter.does(|call| redacted(call, after(Found::Mismatched, accepted())));
+    assert_eq!(gateway.post("/hook", "received").await.status, 401);
+    gateway.adapter.does(|call| redacted(call, having_seen(matched(accepted()))));
+    gateway.storage.replies(vec![Ok(Committed::Conflict); 3]);
+    assert_eq!(gateway.post("/hook", "received").await.status, 503);
+    let refused = gateway.refused();
+    assert_eq!(refused.len(), 3);
+    for each in refused.iter().filter(|each| each.redacted) {
+        assert_eq!(each.body.as_ref(), b"masked");
+    }
+    assert!(refused.iter().all(|each| each.redacted), "{refused:?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use crate::verification::{Compared, Found, Mac, Part, Signature, Verdict};
 use crate::{Key, glue};
 
 pub(crate) use call::{cause, id, kind, now, route};
-pub(crate) use inbound::{body, client_address, header, header_names, method, path, query};
+pub(crate) use inbound::{
+    body, body_sha256, client_address, header, header_names, method, path, query, redact,
+};
 pub(crate) use wit_log::write as log;
 
 pub(crate) fn seen(key: &Key) -> bool {

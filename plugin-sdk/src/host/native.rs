@@ -53,6 +53,14 @@ pub(crate) fn body() -> Vec<u8> {
     with(|host| host.request().body.clone())
 }
 
+pub(crate) fn body_sha256() -> Vec<u8> {
+    with(|host| host.body_sha256())
+}
+
+pub(crate) fn redact(part: &str, mask: &str, spans: &[(u32, u32)]) {
+    with(|host| host.redact(part, mask, spans));
+}
+
 pub(crate) fn client_address() -> String {
     with(|host| host.request().client_address.clone())
 }

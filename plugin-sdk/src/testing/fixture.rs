@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use case::{Case, FixtureError};
 pub use native::Native;
-pub use observed::Observed;
+pub use observed::{Masked, Observed};
 
 use super::differences;
 use crate::Adapter;

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::redaction::Redactions;
 use super::script::{Request, Script, VerdictRecord};
 use super::state::{Entries, State};
 use super::verify;
@@ -26,17 +27,20 @@ pub(crate) fn with<T>(ask: impl FnOnce(&mut Host) -> T) -> T {
     })
 }
 
+/// How often a call runs for one request, as in the gateway.
+const RUNS_MAX: u32 = 3;
+
 /// Most verdicts that one call may ask for.
 const VERDICTS_MAX: usize = 16;
 
 /// Runs `call` under a host scripted so, and closes as the gateway does: an unknown method, a
 /// wrong path token, or an outcome without a matching verdict on every secret of the route is
-/// refused.
+/// refused. A call that asks to have parts of its request masked runs again without them.
 pub(super) fn scripted<T>(
     script: &Script,
     kind: &'static str,
     description: &Description,
-    call: impl FnOnce() -> Result<T, Rejection>,
+    call: impl Fn() -> Result<T, Rejection>,
 ) -> (Result<T, Rejection>, Host) {
     let mut host = Host::new(script, kind, description);
     let received = kind == "receive";
@@ -44,9 +48,19 @@ pub(super) fn scripted<T>(
         return (Err(refusal), host);
     }
     let state_before = host.state.entries.clone();
-    HOST.set(Some(host));
-    let end = call();
-    let mut host = HOST.take().expect("the call does not take the host away");
+    let mut runs = 1;
+    let (end, mut host) = loop {
+        let (end, ended) = under(host, &call);
+        if ended.redactions.is_empty() || !ended.broken.is_empty() {
+            break (end, ended);
+        }
+        host = ended.masked(script, kind, description);
+        if runs == RUNS_MAX {
+            host.broken.push(format!("asks to have more masked after {RUNS_MAX} runs"));
+            break (end, host);
+        }
+        runs += 1;
+    };
     let end = end.and_then(|outcome| match host.unverified() {
         Some(why) if received => Err(Rejection::unauthorized("unverified", why)),
         _ => Ok(outcome),
@@ -55,6 +69,12 @@ pub(super) fn scripted<T>(
         host.state.entries = state_before;
     }
     (end, host)
+}
+
+fn under<T>(host: Host, call: impl Fn() -> Result<T, Rejection>) -> (Result<T, Rejection>, Host) {
+    HOST.set(Some(host));
+    let end = call();
+    (end, HOST.take().expect("the call does not take the host away"))
 }
 
 /// The scripted host of one call.
@@ -78,6 +98,12 @@ pub(crate) struct Host {
     /// Of the roles that the route has a secret for.
     travels: BTreeMap<String, Travels>,
     seen: Vec<String>,
+    /// What this run asked to have masked.
+    redactions: Redactions,
+    /// Of a run on a masked request: the request as received.
+    pub(super) received: Option<Request>,
+    /// And the verdicts of the run before, in order.
+    verdicts_before: Vec<VerdictRecord>,
 }
 
 impl Host {
@@ -103,6 +129,22 @@ impl Host {
             roles: description.roles().map(|(role, _)| role.to_owned()).collect(),
             travels,
             seen: script.seen.clone(),
+            redactions: Redactions::default(),
+            received: None,
+            verdicts_before: Vec::new(),
+        }
+    }
+
+    /// The host of the run that follows this one, on what may be kept of the request.
+    fn masked(self, script: &Script, kind: &'static str, description: &Description) -> Self {
+        // The path token is judged once, before the first run.
+        let token = self.token_index().map(|_| self.verdicts.first().cloned());
+        Self {
+            request: self.redactions.masked(&self.request, self.masked_query().as_deref()),
+            received: Some(self.received.unwrap_or(self.request)),
+            verdicts: token.flatten().into_iter().collect(),
+            verdicts_before: self.verdicts,
+            ..Self::new(script, kind, description)
         }
     }
 
@@ -151,6 +193,27 @@ impl Host {
     pub(crate) const fn request(&self) -> &Request {
         assert!(matches!(self.kind.as_bytes(), b"receive"), "`inbound` traps outside `receive`");
         &self.request
+    }
+
+    /// The request as it is kept, where parts of it were masked.
+    pub(super) fn kept(&self) -> Option<&Request> {
+        self.received.is_some().then_some(&self.request)
+    }
+
+    fn received_body(&self) -> &[u8] {
+        &self.received.as_ref().unwrap_or_else(|| self.request()).body
+    }
+
+    pub(crate) fn body_sha256(&self) -> Vec<u8> {
+        ring::digest::digest(&ring::digest::SHA256, self.received_body()).as_ref().to_vec()
+    }
+
+    pub(crate) fn redact(&mut self, part: &str, mask: &str, spans: &[(u32, u32)]) {
+        // What carries a credential is masked already.
+        let query = self.masked_query().unwrap_or_default();
+        let text = if part == "query" { query.as_bytes() } else { &self.request.body };
+        let asked = self.redactions.ask(text, part, mask, spans);
+        self.broken.extend(asked.err());
     }
 
     pub(crate) fn seen(&self, key: &Key) -> bool {
@@ -250,7 +313,7 @@ impl Host {
 
     fn joined(&self, message: &[Part<'_>]) -> Vec<u8> {
         let bytes = |part: &Part<'_>| match part {
-            Part::Body => self.request().body.clone(),
+            Part::Body => self.received_body().to_vec(),
             Part::Bytes(bytes) => bytes.to_vec(),
         };
         message.iter().flat_map(bytes).collect()
@@ -262,12 +325,17 @@ impl Host {
         compared: Compared,
         find: impl FnOnce(&[String]) -> (Found, Option<usize>),
     ) -> Verdict {
-        let (found, version) =
-            self.secrets.get(role).map_or((Found::NotConfigured, None), |values| find(values));
+        let before = self.verdicts_before.get(self.verdicts.len());
+        let (found, version) = match before.filter(|before| before.role == role) {
+            Some(before) => (before.found, before.version),
+            None => {
+                self.secrets.get(role).map_or((Found::NotConfigured, None), |values| find(values))
+            }
+        };
         if self.verdicts.len() == VERDICTS_MAX {
             self.broken.push(format!("asks for more than {VERDICTS_MAX} verdicts"));
         }
-        self.verdicts.push(VerdictRecord { role: role.to_owned(), found });
+        self.verdicts.push(VerdictRecord { role: role.to_owned(), found, version });
         let version = version.and_then(|version| u32::try_from(version).ok());
         Verdict { found, version, compared }
     }

@@ -99,6 +99,8 @@ impl Default for Script {
 pub struct VerdictRecord {
     pub role: String,
     pub found: Found,
+    /// Which of several active values matched: 0 is the newest.
+    pub version: Option<usize>,
 }
 
 /// How a call ended, and what it left.
@@ -111,10 +113,13 @@ pub struct Run {
     pub log: Vec<String>,
     /// After the call; as before where it was rejected. Absent where none is granted.
     pub state: Option<BTreeMap<Vec<u8>, Entry>>,
+    /// The request as it is kept, where the adapter had parts of it masked.
+    pub masked: Option<Request>,
 }
 
 impl Run {
     pub(super) fn new(end: Result<Outcome, Rejection>, host: Host) -> Self {
-        Self { end, verdicts: host.verdicts, log: host.log, state: host.state.entries }
+        let masked = host.kept().cloned();
+        Self { end, verdicts: host.verdicts, log: host.log, state: host.state.entries, masked }
     }
 }

@@ -10,7 +10,7 @@ mod settings;
 
 use plugin_sdk::{
     Adapter, Answer, Description, Event, Inbound, Key, Outcome, Reader, Rejection, Travels,
-    digest_hex, register_adapter,
+    register_adapter,
     settings::{MacHeader, Problem},
     verify_header,
 };
@@ -98,7 +98,7 @@ impl Adapter for Vkyc {
             (None, Some(transaction), Some(kind), Some(time)) => {
                 Key::new(["fields", transaction, kind, time])
             }
-            _ => Key::new(["body", &digest_hex(inbound.body())]),
+            _ => Key::new(["body", &inbound.body_digest()]),
         };
         let event_version = read.text("eventVersion", payload.event_version);
         if event_version.as_deref().is_some_and(|version| version != KNOWN_EVENT_VERSION) {

@@ -12,7 +12,7 @@ mod settings;
 
 use plugin_sdk::{
     Adapter, Answer, Description, Event, Inbound, Key, Outcome, Reader, Rejection, Travels,
-    digest_hex, register_adapter, settings::Problem, verify_header, verify_query,
+    register_adapter, settings::Problem, verify_header, verify_query,
 };
 
 pub use event::{Card, Coupon, Data, Exchange, QueueTimeZone, Refund, Registration, Session, Utm};
@@ -154,5 +154,5 @@ fn key_of(data: &Data<'_>, inbound: &Inbound) -> Key {
         let subscriber = data.subscriber_id.as_deref().unwrap_or_default();
         return Key::new(["registration", session, &registered.to_string(), subscriber]);
     }
-    Key::new(["body", &digest_hex(inbound.body())])
+    Key::new(["body", &inbound.body_digest()])
 }

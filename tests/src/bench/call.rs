@@ -102,6 +102,7 @@ fn prepare(description: &Description, route: RouteName) -> anyhow::Result<Receiv
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         head,
         body: Bytes::from(vkyc_payload("trn:vkyc:6f1c1f0e-8d8e-4c55-9a43-0d6ff7f5a001")),
+        redacted: false,
     };
     Ok(ReceiveCall {
         cause: Cause::Test,

@@ -208,6 +208,7 @@ fn record(names: &Names, id: RequestId, body: Bytes, body_sha256: [u8; 32]) -> R
         },
         body,
         body_sha256,
+        kept_sha256: None,
         verdicts: Vec::new(),
         verified: Verified::SharedSecret,
         disposition: Disposition::Accepted,

@@ -10,6 +10,7 @@ mod cache;
 mod contract;
 mod limits;
 mod low_level;
+mod redaction;
 mod refusals;
 
 use std::sync::{Arc, OnceLock};

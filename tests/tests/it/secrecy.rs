@@ -96,6 +96,88 @@ async fn no_secret_and_no_payload_is_in_any_log_line_or_file() {
     assert!(in_data(&home, PAYLOAD), "the control: what is stored is found");
 }
 
+const HOSTILE: &str = r#"
+[routes.hostile]
+path = "/hooks/hostile"
+plugin = "hostile"
+secrets = { shared = "vkyc-secret" }
+deliver_to = ["events"]
+"#;
+
+const CARD: &str = "4111111111111111";
+
+/// The guest logs, asks and returns what it read, and asks to have masked what stands between the
+/// brackets.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_adapter_has_masked_is_nowhere_but_in_a_hash_of_what_was_received() {
+    let home = HomeBuilder::new()
+        .guest("hostile")
+        .unwrap()
+        .secret("vkyc-secret", VKYC_SECRET)
+        .toml(HOSTILE)
+        .events_file()
+        .build()
+        .unwrap();
+    let gateway = home.start_with(&[("SLUICE_LOG", "trace")]).await.unwrap();
+    let (mut all, mut received) = (String::new(), Vec::new());
+    for (word, status, disposition) in [
+        ("outcome", 200, "accepted"),
+        ("reject", 422, "rejected"),
+        ("trap", 503, "quarantined"),
+        ("broken", 503, "quarantined"),
+        ("breach", 503, "quarantined"),
+        ("beyond", 503, "quarantined"),
+        ("more", 503, "quarantined"),
+    ] {
+        let body = format!("mask-{word} {{\"a\":\"<{CARD}>\"}}");
+        let request = Request::new("POST", &format!("/hooks/hostile?q=({CARD})&word={word}"))
+            .header("authorization", &format!("Bearer {VKYC_SECRET}"))
+            .body(body.clone());
+        let answer = gateway.send(request).await.unwrap();
+        assert_eq!(answer.status, status, "{word}");
+        let list = gateway.admin_get("/api/v1/requests?limit=1").await.unwrap().json().unwrap();
+        let id = list["requests"][0]["id"].as_str().unwrap().to_owned();
+        let shown = gateway.admin_get(&format!("/api/v1/requests/{id}")).await.unwrap();
+        let whole = shown.json().unwrap();
+        assert_eq!(whole["disposition"], disposition, "{word}");
+        assert_eq!(whole["redacted"], true, "{word}");
+        if disposition != "rejected" {
+            let digest = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
+            assert_eq!(whole["body_sha256"], hex::encode(digest), "{word}");
+            assert_eq!(whole["intact"], true, "{word}");
+        }
+        let admin = format!("http://{}/", gateway.admin());
+        let show = ["requests", "show", &id, "--admin", &admin, "--token-file"];
+        let printed = home.sluice(&[&show[..], &["secrets/admin-token"]].concat()).unwrap();
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        assert!(printed.contains("redacted: true"), "{printed}");
+        all += &format!("{}{}{printed}", answer.text(), shown.text());
+        received.push(whole);
+    }
+    assert_eq!(received[0]["body"]["text"], "mask-outcome {\"a\":\"<***>\"}");
+    assert_eq!(received[0]["head"]["query"], "q=(***)&word=outcome");
+    let original = &received[0]["events"][0]["data"]["original"];
+    assert_eq!(*original, "mask-outcome {\"a\":\"<***>\"}");
+    // The control: what the guest does not ask for is kept, and would be found.
+    let control = Request::new("POST", "/hooks/hostile")
+        .header("authorization", &format!("Bearer {VKYC_SECRET}"))
+        .body("mask-outcome 5555555555554444");
+    assert_eq!(gateway.send(control).await.unwrap().status, 200);
+    let listed = gateway.admin_get("/api/v1/requests?limit=1").await.unwrap().json().unwrap();
+    let id = listed["requests"][0]["id"].as_str().unwrap();
+    let control = gateway.admin_get(&format!("/api/v1/requests/{id}")).await.unwrap();
+    assert_eq!(control.json().unwrap()["redacted"], false);
+    let log = gateway.log().unwrap();
+    assert!(gateway.terminate().await.unwrap().status.success());
+    assert!(log.contains("mask-outcome {") && log.contains("5555555555554444"), "{log}");
+    for digits in [CARD, "411111"] {
+        assert!(!log.contains(digits), "`{digits}` is in the log");
+        assert!(!all.contains(digits), "`{digits}` is shown by the admin side");
+        assert!(!in_data(&home, digits), "`{digits}` is in the data folder");
+    }
+    assert!(in_data(&home, "5555555555554444"));
+}
+
 /// Whether any file of the data folder contains `text`.
 fn in_data(home: &sluice_tests::Home, text: &str) -> bool {
     let mut folders = vec![home.data().to_owned()];

@@ -1,6 +1,10 @@
 //! `inbound`: the request, already masked, read on demand.
 
-use crate::adapter::host::Host;
+use std::sync::Arc;
+
+use ring::digest::{SHA256, digest};
+
+use crate::adapter::host::{Breach, Host};
 use crate::adapter::v1::sluice::adapter::inbound;
 use crate::model::InboundRequest;
 
@@ -45,6 +49,25 @@ impl inbound::Host for Host {
 
     fn body(&mut self) -> wasmtime::Result<Vec<u8>> {
         Ok(self.inbound("inbound.body")?.body.to_vec())
+    }
+
+    fn body_sha256(&mut self) -> wasmtime::Result<Vec<u8>> {
+        let inbound = Arc::clone(&self.receiving("inbound.body-sha256")?.inbound);
+        let received = self.received_body(&inbound);
+        self.spend_hashed_bytes(received.len())?;
+        Ok(digest(&SHA256, &received).as_ref().to_vec())
+    }
+
+    fn redact(
+        &mut self,
+        part: String,
+        mask: String,
+        spans: Vec<(u32, u32)>,
+    ) -> wasmtime::Result<()> {
+        let import = "inbound.redact";
+        let inbound = Arc::clone(&self.receiving(import)?.inbound);
+        let asked = self.redactions.ask(&inbound, &part, &mask, &spans);
+        asked.map_err(|why| Breach::error(format!("{import}: {why}")))
     }
 
     fn client_address(&mut self) -> wasmtime::Result<String> {

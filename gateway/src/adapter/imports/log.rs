@@ -1,6 +1,6 @@
 //! `log`: lines for the operator's log.
 
-use crate::adapter::host::{Breach, Host};
+use crate::adapter::host::{Breach, Host, Subject};
 use crate::adapter::log_budget::Line;
 use crate::adapter::text::tame;
 use crate::adapter::v1::sluice::adapter::log;
@@ -17,18 +17,35 @@ impl log::Host for Host {
         let level = GuestLevel::parse(&level).ok_or_else(|| {
             Breach::error("log.write: a level is `error`, `warn`, `info` or `debug`")
         })?;
+        let line = tame(&message, LINE_BYTES_MAX);
+        match self.subject {
+            // Until the call has ended nobody knows whether it read what is to be masked.
+            Subject::Receive(_) if !self.configuring => self.lines.push((level, line)),
+            Subject::Loading(_) | Subject::Receive(_) | Subject::Other(..) => {
+                self.write_line(level, line);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    /// Writes what the call has logged so far.
+    pub(in crate::adapter) fn write_lines(&mut self) {
+        for (level, line) in std::mem::take(&mut self.lines) {
+            self.write_line(level, line);
+        }
+    }
+
+    fn write_line(&self, level: GuestLevel, line: String) {
         let plugin = &self.shared.version;
         match self.shared.log.take() {
             Line::Dropped { is_first } => AdapterLogDropped { plugin, is_first }.emit(),
-            Line::Written => AdapterLogged {
-                plugin,
-                call: self.exported().as_str(),
-                level,
-                line: tame(&message, LINE_BYTES_MAX),
+            Line::Written => {
+                let call = self.exported().as_str();
+                AdapterLogged { plugin, call, level, line }.emit();
             }
-            .emit(),
         }
-        Ok(())
     }
 }
 
@@ -40,7 +57,7 @@ mod tests {
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
-    use crate::adapter::host::{Exported, Shared, Subject};
+    use crate::adapter::host::{Exported, Shared};
     use crate::adapter::log_budget::LINES_PER_SECOND;
     use crate::model::{PluginName, PluginVersion};
 

@@ -47,6 +47,7 @@ impl Receive for FailedAdapter {
             end: End::Trap(self.message.clone()),
             verdicts: Vec::new(),
             reads: CallReads::default(),
+            masked: None,
         }
     }
 }

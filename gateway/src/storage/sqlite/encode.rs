@@ -116,6 +116,30 @@ pub(super) struct RecordRow<'a> {
     reads: Cow<'a, CallReads>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     note: Option<Cow<'a, str>>,
+    /// 64 hexadecimal digits; present where the request is redacted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept_sha256: Option<Sha256>,
+}
+
+/// A SHA-256, written in hexadecimal.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Sha256([u8; 32]);
+
+impl From<Sha256> for String {
+    fn from(sha256: Sha256) -> Self {
+        hex::encode(sha256.0)
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = hex::FromHexError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(text, &mut sha256)?;
+        Ok(Self(sha256))
+    }
 }
 
 fn is_empty(facts: &[Fact]) -> bool {
@@ -139,6 +163,7 @@ impl<'a> From<&'a RequestRecord> for RecordRow<'a> {
             facts: Cow::Borrowed(&record.facts),
             reads: Cow::Borrowed(&record.reads),
             note: record.note.as_deref().map(Cow::Borrowed),
+            kept_sha256: record.kept_sha256.map(Sha256),
         }
     }
 }
@@ -175,6 +200,7 @@ impl RecordRow<'_> {
             reads: self.reads.into_owned(),
             answer: columns.answer,
             note: self.note.map(Cow::into_owned),
+            kept_sha256: self.kept_sha256.map(|sha256| sha256.0),
         }
     }
 }

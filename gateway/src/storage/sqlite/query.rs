@@ -108,7 +108,7 @@ pub(super) fn request(connection: &Connection, id: &RequestId) -> Result<Option<
         })
         .optional()?;
     let Some((record, first, count)) = found else { return Ok(None) };
-    let intact = sha256(&record.body) == record.body_sha256;
+    let intact = sha256(&record.body) == record.kept_sha256.unwrap_or(record.body_sha256);
     let events = events(connection, &record, first, count)?;
     Ok(Some(StoredRequest { record, intact, events }))
 }

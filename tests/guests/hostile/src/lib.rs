@@ -7,6 +7,7 @@
 mod bindings;
 mod misdeeds;
 mod outcomes;
+mod redactions;
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,9 @@ impl Guest for Hostile {
         verification::verify_header("shared");
         if let Some(outcome) = outcomes::invalid(word) {
             return Ok(outcome);
+        }
+        if let Some(word) = word.strip_prefix("mask-") {
+            return redactions::mask(word, &body);
         }
         match word {
             "settings" => Ok(outcomes::answering(&settings())),

@@ -47,9 +47,9 @@ CREATE TABLE requests (
     -- The answer, JSON; a later duplicate may be given it again.
     answer TEXT NOT NULL,
     -- Everything else of the record, JSON: adapter, plugin, generation, client, head, verdicts,
-    -- verified, facts, reads, note.
+    -- verified, facts, reads, note; of a redacted request the SHA-256 of its body as kept.
     record TEXT NOT NULL,
-    -- The body, masked as the adapter saw it.
+    -- The body; of a redacted request without what the adapter asked to have masked.
     body BLOB NOT NULL
 ) STRICT;
 
