@@ -20,9 +20,23 @@ mod verify;
 pub use compare::differences;
 pub use script::{Request, Run, Script, VerdictRecord};
 
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
 use serde_json::Value;
 
-use crate::{Adapter, Configured, DeliveredEvent, Outcome, Rejection, description};
+use crate::{Adapter, Configured, DeliveredEvent, Description, Outcome, Rejection};
+
+/// Descriptions by adapter: making one costs more than most calls, and tests make many calls.
+static DESCRIPTIONS: LazyLock<Mutex<HashMap<TypeId, Arc<Description>>>> =
+    LazyLock::new(Mutex::default);
+
+fn description<A: Adapter>() -> Arc<Description> {
+    let mut known = DESCRIPTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    let own = known.entry(TypeId::of::<A>()).or_insert_with(|| Arc::new(crate::description::<A>()));
+    Arc::clone(own)
+}
 
 /// Runs `receive` once, with the settings of `script` as those of its route.
 ///

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-pub use case::{Case, FixtureError};
+pub use case::{Case, FixtureError, Step};
 pub use native::Native;
 pub use observed::{Masked, Observed};
 

@@ -115,7 +115,7 @@ impl Host {
             .collect();
         Self {
             now: script.now,
-            id: "019b7c4e-5b88-7000-8000-000000000001".to_owned(),
+            id: script.id.clone(),
             kind,
             route: script.route.clone(),
             log: Vec::new(),

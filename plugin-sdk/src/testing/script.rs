@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::fixture::Observed;
 use super::host::Host;
 use crate::state::Entry;
 use crate::verification::Found;
@@ -71,6 +72,8 @@ pub struct Script {
     pub secrets: BTreeMap<String, Vec<String>>,
     /// Milliseconds since the Unix epoch.
     pub now: u64,
+    /// UUID of the request, or of the delivery.
+    pub id: String,
     /// Values of keys for which `seen` is true.
     pub seen: Vec<String>,
     /// What earlier calls left. Absent: nothing. Granted where `describe` says `state_version`.
@@ -88,6 +91,7 @@ impl Default for Script {
             settings: Value::Object(Map::new()),
             secrets: BTreeMap::new(),
             now: 1_767_323_045_000,
+            id: "019b7c4e-5b88-7000-8000-000000000001".to_owned(),
             seen: Vec::new(),
             state: None,
         }
@@ -118,6 +122,13 @@ pub struct Run {
 }
 
 impl Run {
+    /// What became of the request, as a fixture tells of it. Whether it is a duplicate is not the
+    /// adapter's to say: see `Script::seen`.
+    #[must_use]
+    pub fn observed(&self) -> Observed {
+        Observed::of_run(self)
+    }
+
     pub(super) fn new(end: Result<Outcome, Rejection>, host: Host) -> Self {
         let masked = host.kept().cloned();
         Self { end, verdicts: host.verdicts, log: host.log, state: host.state.entries, masked }
