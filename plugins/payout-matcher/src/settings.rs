@@ -1,0 +1,256 @@
+//! What an operator may set, and what is wrong with it.
+
+mod assignment;
+mod paths;
+mod span;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plugin_sdk::settings::{Problem, is_header_name};
+use plugin_sdk::{Country, Money};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::amount::{self, CENTS_LIMIT};
+use crate::phone;
+
+pub use assignment::{Assignment, Campaign};
+pub use paths::{CallPaths, Names};
+pub use span::Span;
+
+pub(crate) const DEFAULT_SECRET_HEADER: &str = "x-webhook-secret";
+
+/// The only event that is read as a call unless `call_events` says more.
+pub(crate) const PAYTIA_CALL_ENDED: &str = "com.paytia.call.ended";
+
+/// What an operator may set. `campaigns`, `numbers` and `call_events` belong to the adapter; a
+/// route sets what differs between its senders.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// What arrives here: buyers' reports of payouts, or the calls that they are about.
+    pub receives: Receives,
+    /// The buyer whose reports arrive here: only calls sold to it, or to nobody known, match.
+    pub buyer: Option<String>,
+    /// Names of fields that come before the known ones.
+    pub fields: Fields,
+    /// How long before a report a call may have started that is found by its caller.
+    pub match_window: Span,
+    /// How far the durations of report and call may differ where it is found by its caller.
+    pub duration_tolerance: Span,
+    /// Country of numbers that name none, as `US`. Without it they are not guessed.
+    pub default_country: Option<Country>,
+    /// Currency of all amounts: one with two decimals.
+    pub currency: String,
+    /// A payout above is a mistake and not believed.
+    pub payout_max: String,
+    /// Name of the header that carries the secret `shared_secret`.
+    pub secret_header: String,
+    /// How long after its start a call can be matched.
+    pub keep_calls: Span,
+    /// How long an unmatched report is listed.
+    pub keep_unmatched: Span,
+    /// Where the fields of a call are, for a route that receives calls.
+    pub call_fields: CallPaths,
+    /// Events of other adapters that are calls, and where in their data its fields are.
+    pub call_events: BTreeMap<String, CallPaths>,
+    /// What is known of a call by the number that was dialled, in E.164.
+    pub numbers: BTreeMap<String, Number>,
+    /// Campaigns and what their publishers earn.
+    pub campaigns: BTreeMap<String, Campaign>,
+}
+
+/// What arrives at a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Receives {
+    #[default]
+    Payouts,
+    Calls,
+}
+
+/// For each slot, names of fields that come before the known ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fields {
+    pub ref_id: Names,
+    pub call_id: Names,
+    pub caller: Names,
+    pub duration: Names,
+    pub payout: Names,
+}
+
+/// What is known of the calls to one number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Number {
+    pub campaign: Option<String>,
+    pub publisher: Option<String>,
+    pub buyer: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        const HOUR: u64 = 3600;
+        Self {
+            receives: Receives::Payouts,
+            buyer: None,
+            fields: Fields::default(),
+            match_window: Span::seconds(24 * HOUR),
+            duration_tolerance: Span::seconds(60),
+            default_country: None,
+            currency: "USD".to_owned(),
+            payout_max: "100000.00".to_owned(),
+            secret_header: DEFAULT_SECRET_HEADER.to_owned(),
+            // Payouts are known to change for weeks (a network holds and then approves them).
+            keep_calls: Span::seconds(90 * 24 * HOUR),
+            keep_unmatched: Span::seconds(30 * 24 * HOUR),
+            call_fields: CallPaths::of_route(),
+            call_events: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            campaigns: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut wrong = |path: String, message: &str| problems.push(Problem::new(path, message));
+        if self.buyer.as_ref().is_some_and(String::is_empty) {
+            wrong("buyer".to_owned(), "is empty; leave it out to match calls of every buyer");
+        }
+        if !is_header_name(&self.secret_header) {
+            wrong("secret_header".to_owned(), "not the name of a header");
+        }
+        // A unit of money with two decimals: everything is kept in cents.
+        let cent = Money::read("1.00".into(), Some(&self.currency)).ok();
+        if cent.and_then(|money| money.minor_units) != Some(100) {
+            wrong("currency".to_owned(), "not the ISO 4217 code of a currency with two decimals");
+        }
+        if self.payout_max().is_none() {
+            wrong("payout_max".to_owned(), "not an amount above 0 and up to 10000000000.00");
+        }
+        for (path, span) in [("match_window", self.match_window), ("keep_calls", self.keep_calls)] {
+            if span.as_millis() == 0 {
+                wrong(path.to_owned(), "must be more than nothing");
+            }
+        }
+        if self.keep_calls < self.match_window {
+            wrong("keep_calls".to_owned(), "shorter than `match_window`");
+        }
+        for (kind, paths) in &self.call_events {
+            if paths.call_id.is_empty() {
+                wrong(format!("call_events.{kind}"), "names no `call_id`");
+            }
+        }
+        if self.call_fields.call_id.is_empty() {
+            wrong("call_fields".to_owned(), "names no `call_id`");
+        }
+        for number in self.numbers.keys().filter(|number| !phone::is_e164(number)) {
+            wrong(format!("numbers.{number}"), "not a number in E.164, as `+13055551234`");
+        }
+        self.check_fields(&mut problems);
+        for (id, campaign) in &self.campaigns {
+            campaign.check(&format!("campaigns.{id}"), &mut problems);
+        }
+        problems
+    }
+
+    /// A field can fill one slot only.
+    fn check_fields(&self, problems: &mut Vec<Problem>) {
+        let mut seen = BTreeSet::new();
+        for (slot, names) in self.fields.slots() {
+            for name in names.iter() {
+                let message = match name {
+                    "" => "an empty name",
+                    _ if !seen.insert(name.to_ascii_lowercase()) => "names a field a second time",
+                    _ => continue,
+                };
+                problems.push(Problem::new(format!("fields.{slot}"), message));
+            }
+        }
+    }
+
+    /// The largest payout, in cents.
+    pub(crate) fn payout_max(&self) -> Option<i64> {
+        amount::plain_cents(&self.payout_max).filter(|cents| (1..=CENTS_LIMIT).contains(cents))
+    }
+
+    /// What `publisher` earns in `campaign`, where both are known.
+    pub(crate) fn assignment(&self, campaign: &str, publisher: &str) -> Option<&Assignment> {
+        self.campaigns.get(campaign)?.publishers.get(publisher)
+    }
+}
+
+impl Fields {
+    pub(crate) fn slots(&self) -> [(&'static str, &Names); 5] {
+        [
+            ("ref_id", &self.ref_id),
+            ("call_id", &self.call_id),
+            ("caller", &self.caller),
+            ("duration", &self.duration),
+            ("payout", &self.payout),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(json: &str) -> Vec<String> {
+        let settings: Settings = serde_json::from_str(json).unwrap();
+        settings.check().iter().map(|problem| problem.path().to_owned()).collect()
+    }
+
+    #[test]
+    fn mistakes_are_named_by_path() {
+        let found = problems(
+            r#"{"buyer": "", "secret_header": "a b", "currency": "KWD", "payout_max": "0",
+                "match_window": "0s", "keep_calls": "0s",
+                "call_events": {"com.example.ended": {}}, "call_fields": {},
+                "fields": {"caller": ["Ani", "x"], "payout": "ANI", "ref_id": ""},
+                "numbers": {"0207": {}},
+                "campaigns": {"hvac": {"publishers": {
+                    "a": {}, "b": {"percent": "60", "flat": "1"}, "c": {"percent": "101"},
+                    "d": {"flat": "1.005"}, "e": {"percent": "-1"}, "f": {"flat": "-1"}}}}}"#,
+        );
+        assert_eq!(
+            found,
+            [
+                "buyer",
+                "secret_header",
+                "currency",
+                "payout_max",
+                "match_window",
+                "keep_calls",
+                "call_events.com.example.ended",
+                "call_fields",
+                "numbers.0207",
+                "fields.ref_id",
+                "fields.payout",
+                "campaigns.hvac.publishers.a",
+                "campaigns.hvac.publishers.b",
+                "campaigns.hvac.publishers.c",
+                "campaigns.hvac.publishers.d",
+                "campaigns.hvac.publishers.e",
+                "campaigns.hvac.publishers.f",
+            ]
+        );
+        assert_eq!(problems("{}"), [""; 0]);
+        assert_eq!(problems(r#"{"match_window": "48h", "keep_calls": "24h"}"#), ["keep_calls"]);
+    }
+
+    #[test]
+    fn assignments_are_found_by_campaign_and_publisher() {
+        let settings: Settings = serde_json::from_str(
+            r#"{"campaigns": {"hvac": {"publishers": {"ann": {"percent": "60"}}}}}"#,
+        )
+        .unwrap();
+        assert_eq!(settings.check(), []);
+        assert!(settings.assignment("hvac", "ann").is_some());
+        assert!(settings.assignment("hvac", "bob").is_none());
+        assert!(settings.assignment("roof", "ann").is_none());
+    }
+}
