@@ -4,9 +4,9 @@
 //! All cases of an adapter live in one configuration, each on a route of its own: a gateway serves
 //! them all, and the adapter is configured once with the settings of every case.
 
-mod home;
+pub(crate) mod home;
 mod live;
-mod sandboxed;
+pub(crate) mod sandboxed;
 
 use plugin_sdk::testing::fixture::{self, Case, Runner};
 

@@ -14,6 +14,7 @@ mod disk;
 mod fixtures;
 mod hostile;
 mod interop;
+mod properties;
 mod random;
 mod sandbox;
 mod secrecy;

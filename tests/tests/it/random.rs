@@ -14,6 +14,11 @@ impl Random {
         Self(seed)
     }
 
+    /// From this seed.
+    pub(crate) const fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -25,5 +30,14 @@ impl Random {
     /// From 0 to `bound` - 1.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
+    }
+
+    /// An index of a list of this length; 0 where it is empty.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length.max(1) as u64)).unwrap_or_default()
+    }
+
+    pub(crate) fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+        &from[self.index(from.len())]
     }
 }
