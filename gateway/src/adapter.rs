@@ -16,6 +16,7 @@ mod engine;
 mod host;
 mod imports;
 mod inspect;
+mod linked;
 mod load;
 mod log_budget;
 mod outcome;

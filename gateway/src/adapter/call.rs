@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use wasmtime::{Store, Trap};
 
+use super::configure::Start;
 use super::engine::chain;
 use super::host::{Before, Exported, Host, Subject, store};
 use super::inspect::{API_MAJOR, API_MINOR_MAX};
+use super::linked::Returned;
 use super::text::tame;
 use super::v1::sluice::adapter::types;
-use super::{Adapter, CallEnd, End, OtherCall, ReceiveCall, ViewEnd, outcome, v1};
+use super::{Adapter, CallEnd, End, OtherCall, ReceiveCall, ViewEnd, outcome};
 use crate::model::{CallReads, Event, InboundRequest, PluginVersion};
 use crate::telemetry::Happening as _;
 use crate::telemetry::adapter::CallPanicked;
@@ -85,8 +87,6 @@ impl Broken {
     }
 }
 
-type Returned = Result<types::Outcome, types::Rejection>;
-
 impl Adapter {
     /// Runs `receive`, and runs it again on the masked request for as long as it asks to have
     /// something masked: what is kept comes from a run that read nothing of what was.
@@ -94,8 +94,7 @@ impl Adapter {
         let received = call.inbound.body.clone();
         let (mut subject, mut before, mut masked) = (Subject::Receive(call), None, None);
         for _ in 0..RUNS_MAX {
-            let (mut host, ran) =
-                self.enter(subject, before, |adapter, store| adapter.call_receive(store));
+            let (mut host, ran) = self.enter(subject, before, Start::receive);
             let Some(call) = host.masked() else {
                 host.write_lines();
                 return self.ended(host, ran, masked);
@@ -120,17 +119,17 @@ impl Adapter {
     pub fn consume(&self, call: OtherCall, event: &Event) -> CallEnd {
         let event = delivered(event);
         let subject = Subject::Other(Exported::Consume, call);
-        let (host, ran) =
-            self.enter(subject, None, |adapter, store| adapter.call_consume(store, &event));
+        let (host, ran) = self.enter(subject, None, |start, store| {
+            start.instantiate(store)?.call_consume(store, &event)
+        });
         self.ended(host, ran, None)
     }
 
     /// Asks the adapter one of its views. `parameters`: a JSON object.
     pub fn view(&self, call: OtherCall, name: &str, parameters: &str) -> ViewEnd {
-        let (host, ran) =
-            self.enter(Subject::Other(Exported::View, call), None, |adapter, store| {
-                adapter.call_view(store, name, parameters)
-            });
+        let (host, ran) = self.enter(Subject::Other(Exported::View, call), None, |start, store| {
+            start.instantiate(store)?.call_view(store, name, parameters)
+        });
         let trap = |why: &str| ViewEnd::Trap(message(&self.version, host.exported(), why));
         match ran {
             Ok(Ok(answer)) if answer.len() > VIEW_BYTES_MAX => {
@@ -176,15 +175,12 @@ impl Adapter {
         &self,
         subject: Subject,
         before: Option<Before>,
-        call: impl FnOnce(&v1::Adapter, &mut Store<Host>) -> wasmtime::Result<R>,
+        call: impl FnOnce(&Start, &mut Store<Host>) -> wasmtime::Result<R>,
     ) -> (Host, Result<R, Broken>) {
         let _permit = self.runtime.enter();
         let mut store = store(&self.runtime, &self.shared, subject);
         store.data_mut().before = before;
-        let ran = guarded(&mut store, |store| {
-            let adapter = self.start.instantiate(store)?;
-            call(&adapter, store)
-        });
+        let ran = guarded(&mut store, |store| call(&self.start, store));
         (store.into_data(), ran)
     }
 }

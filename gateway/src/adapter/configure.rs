@@ -9,6 +9,7 @@ use wasmtime::component::Component;
 use super::cache::Name;
 use super::call::{self, Broken};
 use super::host::{Breach, Exported, Host, Shared, Subject, store};
+use super::linked::{Linked, Returned};
 use super::load::{Compiled, link, prepare};
 use super::text::tame;
 use super::v1::sluice::adapter::types;
@@ -18,7 +19,6 @@ use super::{
 use crate::model::RouteName;
 use crate::telemetry::Happening as _;
 use crate::telemetry::adapter::SnapshotRefused;
-use v1::AdapterPre;
 
 /// Problems of one configuration that are shown.
 const PROBLEMS_MAX: usize = 100;
@@ -39,9 +39,9 @@ pub(super) struct Settings {
 /// How a call starts.
 pub(super) enum Start {
     /// From memory that has already taken up the settings.
-    Snapshot(AdapterPre<Host>),
+    Snapshot(Linked),
     /// From nothing: `configure` opens each call.
-    Configure(AdapterPre<Host>, Settings),
+    Configure(Linked, Settings),
 }
 
 impl Sandbox {
@@ -99,7 +99,7 @@ impl Sandbox {
             None => (CONFIGURED_EACH_CALL, Ok(compiled.pre.clone())),
         };
         let pre = pre.map_err(refused)?;
-        self.keep(&name, kind, pre.instance_pre().component());
+        self.keep(&name, kind, pre.pre().component());
         Ok(match kind {
             FROM_SNAPSHOT => Start::Snapshot(pre),
             _ => Start::Configure(pre, settings),
@@ -118,7 +118,7 @@ impl Sandbox {
         let mut store = store(&self.runtime, &shared, subject);
         let _permit = self.runtime.enter();
         let configured = call::guarded(&mut store, |store| {
-            let instance = compiled.pre.instance_pre().instantiate(&mut *store)?;
+            let instance = compiled.pre.pre().instantiate(&mut *store)?;
             let adapter = v1::Adapter::new(&mut *store, &instance)?;
             let taken = adapter.call_configure(&mut *store, &settings.own, &settings.routes)?;
             Ok((instance, taken))
@@ -212,6 +212,14 @@ impl Start {
                 open(store, &adapter, settings)?;
                 Ok(adapter)
             }
+        }
+    }
+
+    /// `receive` in a fresh, configured instance.
+    pub(super) fn receive(&self, store: &mut Store<Host>) -> wasmtime::Result<Returned> {
+        match self {
+            Self::Snapshot(pre) => pre.receive(store),
+            Self::Configure(..) => self.instantiate(store)?.call_receive(store),
         }
     }
 }

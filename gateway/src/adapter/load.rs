@@ -12,9 +12,9 @@ use wasmtime_wizer::Wizer;
 use super::cache::Name;
 use super::call::{self, Broken};
 use super::engine::{Runtime, chain};
-use super::host::{Exported, Host, Shared, Subject, store};
+use super::host::{Exported, Shared, Subject, store};
+use super::linked::Linked;
 use super::text::tame;
-use super::v1::AdapterPre;
 use super::{Description, LoadError, Plugin, Sandbox, inspect};
 use crate::model::{PluginName, PluginVersion};
 use crate::telemetry::Happening as _;
@@ -43,7 +43,7 @@ pub(super) struct Compiled {
     /// The component itself.
     pub(super) component: Vec<u8>,
     /// Prepared for calls, and for being read afterwards where it can be.
-    pub(super) pre: AdapterPre<Host>,
+    pub(super) pre: Linked,
     /// Whether `pre` can be snapshotted.
     pub(super) instrumented: bool,
 }
@@ -150,14 +150,14 @@ fn compile(runtime: &Runtime, name: &PluginName, file: &[u8]) -> Result<Compiled
 
 /// The component with its memories and globals made readable, as snapshotting needs it. It serves
 /// for `describe` too, so that loading compiles it once and not twice.
-fn instrumented(runtime: &Runtime, component: &[u8]) -> Result<AdapterPre<Host>, String> {
+fn instrumented(runtime: &Runtime, component: &[u8]) -> Result<Linked, String> {
     let (_, bytes) = call::contained(|| Wizer::new().instrument_component(component))
         .map_err(|error| tame(&error, CAUSE_BYTES_MAX))?;
     prepare(runtime, &bytes)
 }
 
 /// Compiles a component and links it.
-pub(super) fn prepare(runtime: &Runtime, component: &[u8]) -> Result<AdapterPre<Host>, String> {
+pub(super) fn prepare(runtime: &Runtime, component: &[u8]) -> Result<Linked, String> {
     let component = Component::from_binary(&runtime.engine, component).map_err(|error| {
         format!("the engine refuses it: {}", tame(&chain(&error), CAUSE_BYTES_MAX))
     })?;
@@ -165,7 +165,7 @@ pub(super) fn prepare(runtime: &Runtime, component: &[u8]) -> Result<AdapterPre<
 }
 
 /// Links a compiled component.
-pub(super) fn link(runtime: &Runtime, component: &Component) -> Result<AdapterPre<Host>, String> {
+pub(super) fn link(runtime: &Runtime, component: &Component) -> Result<Linked, String> {
     let mismatch = |error: wasmtime::Error| {
         format!(
             "it does not fit adapter API {}.{}: {}",
@@ -175,5 +175,5 @@ pub(super) fn link(runtime: &Runtime, component: &Component) -> Result<AdapterPr
         )
     };
     let pre = runtime.linker.instantiate_pre(component).map_err(mismatch)?;
-    AdapterPre::new(pre).map_err(mismatch)
+    Linked::new(pre).map_err(mismatch)
 }
