@@ -16,6 +16,7 @@
 //! handed to delivery in memory ([`queue`]). The table stays the truth for all of it.
 
 mod ballast;
+mod checkpointer;
 mod encode;
 mod failure;
 mod fresh;

@@ -154,6 +154,19 @@ fn configure(connection: &Connection, cache_kib: u32) -> rusqlite::Result<()> {
     ))
 }
 
+/// Opens the connection that copies the log into the database. It never writes anything else.
+pub(super) fn copier(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")?;
+        // Now, so that it holds the files that the writer holds, whatever becomes of the path.
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    open().map_err(unusable(path))
+}
+
 /// Opens a connection that can only read.
 pub(super) fn reader(path: &Path, cache_kib: u32) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::ballast::Room;
+use super::checkpointer::Checkpointer;
 use super::identity::Identity;
 use super::jobs::Job;
 use super::open::{self, OpenError, unused_bytes};
@@ -26,6 +27,8 @@ const OPEN_AGAIN_EVERY: Duration = Duration::from_secs(1);
 /// What the writer works with.
 #[derive(Debug)]
 pub(super) struct Opened {
+    /// Ends before the connection of the writer does, which so leaves the files last.
+    pub(super) checkpointer: Checkpointer,
     pub(super) connection: Connection,
     pub(super) next: Next,
     /// Pages in the log, told by SQLite after each commit.
@@ -50,7 +53,9 @@ pub(super) fn opener(path: &Path, cache_kib: u32) -> Opener {
         };
         connection.wal_hook(Some(hook)).map_err(open::unusable(&path))?;
         let next = recover(&mut connection, shared).map_err(open::unusable(&path))?;
-        Ok(Opened { connection, next, log_pages, identity })
+        let copier = open::copier(&path)?;
+        let checkpointer = Checkpointer::start(copier).map_err(OpenError::Thread)?;
+        Ok(Opened { connection, next, log_pages, checkpointer, identity })
     })
 }
 

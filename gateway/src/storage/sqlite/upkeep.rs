@@ -3,14 +3,23 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::checkpointer::Copy;
 use super::failure::classify;
 use super::open::unused_bytes;
 use super::writer::Writer;
 use crate::storage::StorageError;
 
 /// Pages in the log after which it is copied into the database. Pages that many groups wrote are
-/// copied once, so more is cheaper; but one copy must stay a short pause.
-const CHECKPOINT_PAGES: i32 = 8_192;
+/// copied once, so more is cheaper; but recovery after a crash reads them all.
+const CHECKPOINT_PAGES: i32 = 4_096;
+
+/// Pages of the log that the writer copies itself, between two groups: a pause of a millisecond or
+/// two, after which the log begins anew.
+const REST_PAGES: i32 = 256;
+
+/// Pages in the log at which commits wait for the copy: a disk that cannot keep up is full sooner
+/// or later, and the ballast is made for a log of this size.
+const LOG_PAGES_MAX: i32 = 8_192;
 
 /// What such a log takes on the disk, but for the head of each page.
 pub(super) const LOG_BYTES: u64 = 32 * 1024 * 1024;
@@ -23,15 +32,27 @@ const ROOM_LOOK_EVERY: Duration = Duration::from_millis(250);
 const PATH_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Writer<'_> {
+    /// Has the log copied once it is long, and copies the rest of it once that is short.
     pub(super) fn checkpoint_when_due(&mut self) {
-        if self.log_pages.load(Ordering::Relaxed) >= CHECKPOINT_PAGES {
-            self.checkpoint("PASSIVE");
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        match self.checkpointer.look() {
+            Copy::UnderWay if pages < LOG_PAGES_MAX => {}
+            Copy::UnderWay => self.checkpoint("PASSIVE"),
+            Copy::Done(copied) if pages - copied <= REST_PAGES || pages >= LOG_PAGES_MAX => {
+                self.checkpoint("PASSIVE");
+            }
+            // Shorter each time, since copying is faster than writing.
+            Copy::Done(_) => self.checkpointer.begin(),
+            Copy::Failed(error) => self.take_note(&error),
+            Copy::None if pages >= CHECKPOINT_PAGES => self.checkpointer.begin(),
+            Copy::None => {}
         }
     }
 
-    /// Copies the log into the database. An I/O error is as fatal as one at commit: what could not
-    /// be copied is in the log still, and the next start copies it.
+    /// Copies the log into the database, once no copy is under way. An I/O error is as fatal as
+    /// one at commit: what could not be copied is in the log still, and the next start copies it.
     pub(super) fn checkpoint(&mut self, mode: &str) {
+        self.checkpointer.wait();
         self.log_pages.store(0, Ordering::Relaxed);
         let sql = format!("PRAGMA wal_checkpoint({mode})");
         if let Err(error) = self.connection.query_row(&sql, [], |_| Ok(())) {

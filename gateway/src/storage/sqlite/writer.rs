@@ -14,6 +14,7 @@ use std::time::Instant;
 use rusqlite::{Connection, params};
 
 use super::ballast::Room;
+use super::checkpointer::Checkpointer;
 use super::failure::classify;
 use super::fresh::Fresh;
 use super::group::{DESTINATION, Group, ROUTE};
@@ -64,6 +65,7 @@ pub(super) struct Writer<'c> {
     pub(super) keys_moved_through: i64,
     /// Pages in the log, told by SQLite after each commit.
     pub(super) log_pages: Arc<AtomicI32>,
+    pub(super) checkpointer: &'c Checkpointer,
     /// The file that the path must lead to.
     pub(super) identity: Identity,
     /// When the disk and the path are looked at next.
@@ -76,7 +78,7 @@ impl<'c> Writer<'c> {
         shared: Arc<Shared>,
         room: Room,
     ) -> rusqlite::Result<Self> {
-        let Opened { connection, next, log_pages, identity } = opened;
+        let Opened { connection, next, log_pages, checkpointer, identity } = opened;
         let next = *next;
         let mut sql = Statements::prepare(connection)?;
         let quarantined = sql.quarantined.query_row([], |row| row.get(0))?;
@@ -98,6 +100,7 @@ impl<'c> Writer<'c> {
             keys_swept: -1,
             keys_moved_through: 0,
             log_pages: Arc::clone(log_pages),
+            checkpointer,
             identity: identity.clone(),
             next_look: Instant::now(),
         };
