@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask run | test | plugins | bench`.
+//! The project's own commands: `cargo xtask run | test | plugins | docs | bench`.
 //!
 //! Each says what it does while it works, and ends with the remedy where something is missing.
 //! Nothing here is needed to run a built gateway.
@@ -12,6 +12,7 @@
 mod announce;
 mod bench;
 mod debian;
+mod docs;
 mod plugins;
 mod process;
 mod progress;
@@ -57,6 +58,8 @@ enum Command {
     },
     /// Build the adapters and the test guests as components.
     Plugins,
+    /// Write the pages of docs/adapters from what the adapters describe.
+    Docs,
     /// Measure the gateway beside a bare HTTP server.
     Bench {
         /// Passed on to the bench program (`--help` lists them), after `--`.
@@ -97,6 +100,7 @@ fn perform(command: Command) -> anyhow::Result<ExitCode> {
             plugins::build(&workspace, &progress)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Docs => docs::docs(&workspace, &progress),
         Command::Bench { options } => bench::bench(&workspace, &progress, &options),
         Command::Announce { ready_file, gateway, detach } => {
             if detach {

@@ -1,5 +1,5 @@
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Problem, is_header_name};
 use crate::verification::{self, Encoding, Found, KeyEncoding, Mac, MacAlgorithm, Part};
@@ -23,7 +23,7 @@ pub struct MacHeader {
 }
 
 /// How a code is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MacEncoding {
     #[default]
@@ -32,7 +32,7 @@ pub enum MacEncoding {
 }
 
 /// What a code is computed over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MacInput {
     /// The body as received.

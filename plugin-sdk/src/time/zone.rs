@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use jiff::civil::{Date, DateTime, date};
 use jiff::tz::Offset;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A zone with one offset: enough for providers that name one, and small enough for a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,19 @@ impl Zone {
 
     pub(super) fn offset_at(self, local: DateTime) -> Option<Offset> {
         (local.date() >= self.since).then_some(self.offset)
+    }
+}
+
+/// As an offset, or `UTC`: for the defaults of settings.
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if self.offset == Offset::UTC {
+            return to.serialize_str("UTC");
+        }
+        let minutes = self.offset.seconds() / 60;
+        let sign = if minutes < 0 { '-' } else { '+' };
+        let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
+        to.collect_str(&format_args!("{sign}{hours:02}:{minutes:02}"))
     }
 }
 

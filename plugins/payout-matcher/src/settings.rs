@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plugin_sdk::settings::{Problem, is_header_name};
 use plugin_sdk::{Country, Money};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::amount::{self, CENTS_LIMIT};
 use crate::phone;
@@ -61,7 +61,7 @@ pub struct Settings {
 }
 
 /// What arrives at a route.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Receives {
     #[default]

@@ -11,6 +11,7 @@ mod bodies;
 mod cli;
 mod crash;
 mod disk;
+mod docs;
 mod fixtures;
 mod hostile;
 mod interop;

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Ten years: nothing here is kept longer.
 const MILLIS_MAX: u64 = 3650 * 24 * 60 * 60 * 1000;
@@ -38,6 +38,17 @@ impl Span {
         };
         let number: u64 = digits.parse().ok().filter(|_| !digits.starts_with('+'))?;
         number.checked_mul(unit).filter(|millis| *millis <= MILLIS_MAX).map(Self)
+    }
+}
+
+/// In its largest whole unit: for the defaults in the documentation.
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let units = [(86_400_u64, 'd'), (3_600, 'h'), (60, 'm')];
+        let seconds = self.as_seconds();
+        let fits = |(unit, _): &(u64, char)| seconds >= *unit && seconds.is_multiple_of(*unit);
+        let (unit, name) = units.into_iter().find(fits).unwrap_or((1, 's'));
+        to.collect_str(&format_args!("{}{name}", seconds / unit))
     }
 }
 

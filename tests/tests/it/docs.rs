@@ -1,0 +1,51 @@
+//! The page of each bundled adapter, `docs/adapters/<name>.md`, is what its `describe` says.
+
+mod fields;
+mod page;
+
+use std::fs;
+use std::path::PathBuf;
+
+use sluice::adapter::{Sandbox, SandboxLimits};
+use sluice::model::PluginName;
+use sluice_tests::artifacts::{self, workspace};
+
+/// Set by `cargo xtask docs`: the pages are written instead of compared.
+const WRITE: &str = "SLUICE_WRITE_DOCS";
+
+#[test]
+fn the_page_of_every_adapter_is_what_it_describes() {
+    let sandbox = Sandbox::new(SandboxLimits::default()).unwrap();
+    let folder = workspace().join("docs/adapters");
+    let write = std::env::var_os(WRITE).is_some();
+    let mut wrong = Vec::new();
+    let adapters = adapters();
+    for adapter in &adapters {
+        let bytes = fs::read(artifacts::plugin(adapter).unwrap()).unwrap();
+        let plugin = sandbox.load(&PluginName::new(adapter).unwrap(), &bytes).unwrap();
+        let page = page::page(&plugin.description);
+        let path = folder.join(format!("{adapter}.md"));
+        if write {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&path, page).unwrap();
+        } else if fs::read_to_string(&path).unwrap_or_default() != page {
+            wrong.push(path.display().to_string());
+        }
+    }
+    assert!(wrong.is_empty(), "`cargo xtask docs` writes these anew: {}", wrong.join(", "));
+    let mut pages: Vec<PathBuf> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.retain(|page| !adapters.iter().any(|adapter| page.file_stem() == Some(adapter.as_ref())));
+    assert!(pages.is_empty(), "pages of no adapter: {pages:?}");
+}
+
+fn adapters() -> Vec<String> {
+    let folders = fs::read_dir(workspace().join("plugins")).unwrap();
+    let mut names: Vec<String> = folders
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().join("Cargo.toml").is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
