@@ -27,12 +27,14 @@ mod ticker;
 mod v1;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 pub use cache::CacheCounts;
-use cache::{Cache, Fingerprint};
+use cache::{Cache, Fingerprint, Name};
 pub use describe::{Description, EventType, FactColumn, PausedAnswer, SecretRole, Travels, View};
 
 use configure::Start;
@@ -44,6 +46,7 @@ use crate::model::{
     AdapterName, Answer, CallReads, Fact, IdempotencyKey, InboundRequest, PluginName,
     PluginVersion, Rejection, RequestId, RouteName, UnixMillis, VerdictRecord,
 };
+use crate::telemetry::reload::Alive;
 use crate::verification::{Presented, RouteSecrets};
 
 /// Bounds of the sandbox; every field has a default that suits production.
@@ -229,9 +232,13 @@ pub trait Receive: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub struct Sandbox {
     runtime: Arc<Runtime>,
-    cache: Cache,
+    cache: ArcSwap<Cache>,
     fingerprint: Fingerprint,
 }
+
+/// A folder of compiled code that was opened and is not used yet.
+#[derive(Debug)]
+pub struct CacheFolder(Cache);
 
 /// A checked component with its description, not yet configured.
 #[derive(Clone, Debug)]
@@ -249,6 +256,9 @@ pub struct Adapter {
     shared: Arc<Shared>,
     runtime: Arc<Runtime>,
     start: Start,
+    /// Names what it was made of: the component, the settings, the engine.
+    made_of: Name,
+    _alive: Alive,
 }
 
 impl fmt::Debug for Adapter {
@@ -265,7 +275,7 @@ impl Sandbox {
     ///
     /// Where the engine refuses its settings or the cache folder cannot be used.
     pub fn new(limits: SandboxLimits) -> anyhow::Result<Self> {
-        let cache = Cache::open(limits.cache.as_deref())?;
+        let cache = ArcSwap::from_pointee(Cache::open(limits.cache.as_deref())?);
         let runtime = Runtime::new(limits)?;
         let fingerprint = Fingerprint::of(&runtime);
         Ok(Self { runtime: Arc::new(runtime), cache, fingerprint })
@@ -296,10 +306,60 @@ impl Sandbox {
         self.configure_plugin(plugin, settings, routes)
     }
 
-    /// What the compilation cache was good for so far.
+    /// As [`Self::load`], from what is known of a plugin that runs: where one of `running` was
+    /// made of the same file, nothing is read, compiled or run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`].
+    pub fn load_beside<'a>(
+        &self,
+        name: &PluginName,
+        bytes: &[u8],
+        running: impl IntoIterator<Item = &'a Adapter>,
+    ) -> Result<Plugin, LoadError> {
+        let digest = load::digest(bytes);
+        let mut running = running.into_iter().map(|adapter| (&adapter.version, adapter));
+        let same = running
+            .find(|(version, _)| version.plugin == *name && version.digest == digest)
+            .map(|(_, adapter)| adapter);
+        match same {
+            Some(adapter) => Ok(load::like(adapter, bytes)),
+            None => self.load(name, bytes),
+        }
+    }
+
+    /// Whether configuring `plugin` with these settings would make `adapter` again.
+    #[must_use]
+    pub fn would_make(
+        &self,
+        adapter: &Adapter,
+        plugin: &Plugin,
+        settings: &serde_json::Map<String, serde_json::Value>,
+        routes: &[(RouteName, serde_json::Map<String, serde_json::Value>)],
+    ) -> bool {
+        let settings = configure::Settings::new(settings, routes);
+        adapter.version == plugin.version && adapter.made_of == self.made_of(plugin, &settings)
+    }
+
+    /// Opens another folder of compiled code, to be used with [`Self::use_cache`].
+    ///
+    /// # Errors
+    ///
+    /// Where the folder cannot be made, or belongs to somebody else.
+    pub fn open_cache(&self, folder: &Path) -> anyhow::Result<CacheFolder> {
+        Ok(CacheFolder(Cache::open(Some(folder))?))
+    }
+
+    /// Keeps compiled code there from now on.
+    pub fn use_cache(&self, folder: CacheFolder) {
+        self.cache.store(Arc::new(folder.0));
+    }
+
+    /// What the compilation cache was good for since it was opened.
     #[must_use]
     pub fn cache_counts(&self) -> CacheCounts {
-        self.cache.counts()
+        self.cache.load().counts()
     }
 }
 

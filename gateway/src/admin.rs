@@ -1,9 +1,10 @@
-//! The listener for operators: health, metrics, and what became of requests.
+//! The listener for operators: health, metrics, what became of requests, and reloads.
 //!
 //! It is apart from ingest in address, connections and limits, so that it answers when ingest
 //! cannot. `/healthz` and `/readyz` are open; everything else wants the bearer token.
 //!
-//! Invariants: nothing here changes what is stored; no secret is shown, and of a request only what
+//! Invariants: nothing here changes what is stored, and the one thing that can be asked for is a
+//! reload; no secret is shown, and of a request only what
 //! was masked before it was stored; every answer forbids caching; every list is bounded and paged
 //! by key; a new endpoint is added to [`endpoints`], from which both the router and the test of
 //! access are made, so that none can be open by oversight.
@@ -12,12 +13,14 @@ mod access;
 mod health;
 mod problem;
 mod refused;
+mod reloads;
 mod requests;
 mod serve;
 mod view;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -35,6 +38,7 @@ pub use serve::run;
 
 use crate::config::Secret;
 use crate::model::Clock;
+use crate::reload::Reloads;
 use crate::storage::Storage;
 use problem::Problem;
 
@@ -68,6 +72,7 @@ pub struct AdminState {
     /// The bearer token in force; every active version is accepted.
     pub token: Arc<ArcSwap<Secret>>,
     pub clock: Arc<dyn Clock>,
+    pub reloads: Reloads,
 }
 
 impl fmt::Debug for AdminState {
@@ -83,7 +88,7 @@ struct Admin {
     failures: access::Failures,
     health: health::HealthCache,
     /// Whether only this machine can connect, and so a browser is the way in for others.
-    loopback: bool,
+    loopback: AtomicBool,
 }
 
 type Shared = Arc<Admin>;
@@ -112,6 +117,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint("/metrics", Token, get(metrics)),
         endpoint("/api/v1/requests", Token, get(requests::list)),
         endpoint("/api/v1/requests/{id}", Token, get(requests::show)),
+        endpoint("/api/v1/reloads", Token, get(reloads::list).post(reloads::reload)),
     ]
 }
 

@@ -9,6 +9,7 @@
 
 pub mod check;
 mod client;
+mod reload;
 mod requests;
 mod run;
 
@@ -36,6 +37,8 @@ enum Command {
     Run(run::RunArguments),
     /// Check a configuration, offline and completely: files, secrets, plugins and their settings.
     Check(check::CheckArguments),
+    /// Make a running gateway take up its configuration, or tell what that would change.
+    Reload(reload::ReloadArguments),
     /// Look at the requests of a running gateway, refused ones included.
     #[command(subcommand)]
     Requests(requests::RequestsCommand),
@@ -64,6 +67,9 @@ enum Format {
 enum CommandError {
     #[error(transparent)]
     Config(#[from] Problems),
+    /// A running gateway refused its configuration.
+    #[error("{0}")]
+    Reload(String),
     #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
@@ -74,12 +80,17 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
         Command::Requests(command) => requests::run(command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(CommandError::Config(problems)) => {
             complain(&problems.to_string());
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(CommandError::Reload(refusal)) => {
+            complain(&refusal);
             ExitCode::from(EXIT_CONFIG)
         }
         Err(CommandError::Other(error)) => {

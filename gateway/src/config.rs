@@ -13,6 +13,8 @@ mod check;
 mod checked;
 mod files;
 mod hints;
+mod inputs;
+mod outline;
 mod problem;
 mod raw;
 mod secret;
@@ -26,17 +28,29 @@ use std::path::Path;
 pub(crate) use bounded::{FileError, read_file};
 pub(crate) use check::routes::TOKEN_ROLE;
 pub(crate) use check::secrets::{TOKEN_BYTES_MIN, check_header_text, check_token};
+pub(crate) use check::sections::COMPONENT_BYTES_MAX;
 pub use checked::{
     AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, HttpFormat,
-    IngestConfig, Listen, PluginSource, PluginsConfig, RetryConfig, RouteAuth, RouteConfig,
-    RoutePath, StorageConfig,
+    IngestConfig, Listen, LogConfig, PluginSource, PluginsConfig, RetryConfig, RouteAuth,
+    RouteConfig, RoutePath, StorageConfig,
 };
 pub use hints::hints;
+pub use inputs::{Fingerprint, Inputs, Look, Watched};
+pub use outline::{Keys, Outline, Part, Said};
 pub(crate) use problem::join_key;
 pub use problem::{Location, Problem, Problems};
 pub use secret::{Secret, SecretValue, SecretVersion, Secrets};
 pub use sources::Sources;
 pub(crate) use suggest::{list_help, name_help};
+
+/// What reading a configuration came to.
+#[derive(Debug)]
+pub struct Reading {
+    /// What was read; where there are problems, as much of it as could be found.
+    pub inputs: Inputs,
+    /// The configuration, or all problems in the order of the files.
+    pub result: Result<Config, Problems>,
+}
 
 /// Reads the configuration whose main file is `path`: included files, secrets, everything.
 ///
@@ -44,7 +58,7 @@ pub(crate) use suggest::{list_help, name_help};
 ///
 /// All problems, in the order of the files.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    load_with(path, &|variable| std::env::var_os(variable))
+    read(path).result
 }
 
 /// As [`load`], with another environment for secrets.
@@ -56,14 +70,30 @@ pub fn load_with(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<OsString>,
 ) -> Result<Config, Problems> {
+    read_with(path, environment).result
+}
+
+/// Reads the configuration whose main file is `path`, and tells what it was read from.
+#[must_use]
+pub fn read(path: &Path) -> Reading {
+    read_with(path, &|variable| std::env::var_os(variable))
+}
+
+fn read_with(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Reading {
     let mut problems = Problems::default();
-    let tree = files::read(path, &mut problems);
-    let config = if tree.is_whole { check::check(&tree, environment, &mut problems) } else { None };
+    let mut tree = files::read(path, &mut problems);
+    let mut inputs = std::mem::take(&mut tree.inputs);
+    let config = if tree.is_whole {
+        check::check(&tree, environment, &mut inputs, &mut problems)
+    } else {
+        None
+    };
     problems.sort(&tree.files);
-    match config {
+    let result = match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems),
-    }
+    };
+    Reading { inputs, result }
 }
 
 #[cfg(test)]

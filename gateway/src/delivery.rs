@@ -98,6 +98,8 @@ impl DeliveryService {
                 retired_at = Some(now);
                 self.retire(&snapshot).await;
             }
+            // Not held while waiting: a snapshot that serves no more is to be freed.
+            drop(snapshot);
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => {}
@@ -117,6 +119,7 @@ impl DeliveryService {
             current: Arc::clone(&self.current),
             generation,
             name,
+            gone: Arc::default(),
         }
     }
 

@@ -10,6 +10,7 @@ mod maintenance;
 mod parts;
 mod ready;
 mod refusals;
+mod reloading;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,13 +21,14 @@ use tokio::sync::watch;
 
 use crate::adapter::Sandbox;
 use crate::admin::Phase;
-use crate::config::{self, Config, Problems};
+use crate::config::{self, Config, Look, Problems, Secret};
 use crate::ingest::RefusedRing;
 use crate::model::{Clock, SystemClock};
+use crate::reload::watch::Known;
 use crate::snapshot::{self, OnBrokenAdapter, Snapshot};
 use crate::storage::Storage;
 use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, LogControl, Metrics};
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct Options {
     pub config: PathBuf,
     /// Written once the gateway serves.
     pub ready_file: Option<PathBuf>,
+    /// The log, where its level is to follow the configuration.
+    pub log: Option<LogControl>,
 }
 
 /// Why the gateway did not start, or did not end well.
@@ -48,8 +52,10 @@ pub enum StartError {
 /// Everything the parts share, ready before the first listener is bound.
 #[derive(Debug)]
 struct Shared {
-    config: Arc<Config>,
+    /// The main configuration file.
+    main: PathBuf,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    admin_token: Arc<ArcSwap<Secret>>,
     storage: Arc<dyn Storage>,
     ring: Arc<RefusedRing>,
     phase: watch::Sender<Phase>,
@@ -57,8 +63,19 @@ struct Shared {
     clock: Arc<dyn Clock>,
     calls_in_flight_max: usize,
     /// Kept to the end: its ticker thread is what ends a spinning adapter.
-    _sandbox: Sandbox,
+    sandbox: Sandbox,
+    digest_key: ring::hmac::Key,
+    log: Option<LogControl>,
     ready_file: Option<PathBuf>,
+    /// What was read at the start.
+    known: Known,
+}
+
+impl Shared {
+    /// The configuration in force.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.snapshot.load().config)
+    }
 }
 
 /// Runs the gateway until SIGTERM or SIGINT, or until a part fails.
@@ -76,7 +93,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let served = runtime.block_on(parts::serve(shared));
+    let served = runtime.block_on(parts::serve(Arc::new(shared)));
     // A thread may be held in a name look-up or a file system that does not answer: what waits for
     // it has been given up, and so has it.
     runtime.shutdown_timeout(BLOCKING_DEADLINE);
@@ -94,8 +111,15 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
     let metrics = Metrics::install()?;
     telemetry::ingest::describe();
     telemetry::delivery::describe();
+    telemetry::reload::describe();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    // Taken before the files are read: whatever changes meanwhile is seen as a change.
+    let inputs = config::read(&options.config).inputs;
+    let known = Known { done: inputs.fingerprint(Look::Bytes), inputs };
     let config = Arc::new(config::load(&options.config)?);
+    if let Some(log) = &options.log {
+        log.set(config.log.level);
+    }
     let limits = snapshot::sandbox_limits(&config);
     let calls_in_flight_max = limits.calls_in_flight_max;
     let sandbox = Sandbox::new(limits).context("starting the sandbox")?;
@@ -119,15 +143,19 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
     )
     .with_context(|| format!("opening storage {}", config.storage.sqlite_path.display()))?;
     Ok(Shared {
+        main: options.config.clone(),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
-        config,
+        admin_token: Arc::new(ArcSwap::from_pointee(config.admin.token.clone())),
         storage,
         ring: Arc::new(RefusedRing::default()),
         phase: watch::Sender::new(Phase::Starting),
         metrics,
         clock,
         calls_in_flight_max,
-        _sandbox: sandbox,
+        sandbox,
+        digest_key,
+        log: options.log.clone(),
         ready_file: options.ready_file.clone(),
+        known,
     })
 }

@@ -17,6 +17,7 @@
 
 mod answer;
 mod body;
+mod bound;
 mod call;
 mod connection;
 mod handler;
@@ -25,21 +26,25 @@ mod phase;
 mod refused;
 mod route;
 mod strict;
+mod supervise;
 mod wire;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::bound::{Bound, Count};
 pub use self::listener::Listener;
 pub use self::refused::{
     RING_BODY_BYTES_MAX, RING_BYTES_MAX, RING_ENTRIES_MAX, RefusedFilter, RefusedRequest,
     RefusedRing,
 };
 use self::route::Routing;
+pub use self::supervise::Listeners;
+use self::supervise::Reshape;
 use crate::config::IngestConfig;
 use crate::model::Clock;
 use crate::snapshot::Snapshot;
@@ -49,8 +54,8 @@ use crate::telemetry::ingest::{Gauges, LogBudget};
 /// What ingest works with.
 #[derive(Debug)]
 pub struct Parts {
-    /// Swapped at a reload. The bounds of connections and of requests in flight are those of the
-    /// snapshot at the start; all else follows the current one.
+    /// Swapped at a reload. A connection keeps the deadlines that it began with; all else follows
+    /// the current one.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub storage: Arc<dyn Storage>,
     pub clock: Arc<dyn Clock>,
@@ -59,11 +64,13 @@ pub struct Parts {
     pub calls_in_flight_max: usize,
 }
 
-/// The listener for providers with all that it needs, before it runs.
+/// The listeners for providers with all that they need, before they run.
 #[derive(Debug)]
 pub struct Ingest {
-    listener: Listener,
+    first: Listener,
     shared: Arc<Shared>,
+    set: Listeners,
+    reshapes: mpsc::Receiver<Reshape>,
 }
 
 /// What a drain came to.
@@ -81,7 +88,8 @@ struct Shared {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     ring: Arc<RefusedRing>,
-    in_flight: Semaphore,
+    connections: Arc<Bound>,
+    in_flight: Count,
     calls: Semaphore,
     protocol: http1::Builder,
     gauges: Gauges,
@@ -94,20 +102,28 @@ impl Ingest {
     pub fn new(listener: Listener, parts: Parts) -> Self {
         let Parts { snapshot, storage, clock, ring, calls_in_flight_max } = parts;
         let permits = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
-        let in_flight = permits(snapshot.load().config.ingest.requests_in_flight_max);
+        let connections = Bound::new(snapshot.load().config.ingest.connections_max);
         let shared = Shared {
             routing: Routing::new(Arc::clone(&snapshot)),
             source: snapshot,
             storage,
             clock,
             ring,
-            in_flight,
+            connections: Arc::new(connections),
+            in_flight: Count::default(),
             calls: permits(calls_in_flight_max),
             protocol: connection::protocol(),
             gauges: Gauges::default(),
             log_budget: LogBudget::default(),
         };
-        Self { listener, shared: Arc::new(shared) }
+        let (set, reshapes) = Listeners::new();
+        Self { first: listener, shared: Arc::new(shared), set, reshapes }
+    }
+
+    /// What changes the listeners while they run.
+    #[must_use]
+    pub fn listeners(&self) -> Listeners {
+        self.set.clone()
     }
 
     /// Serves until `shutdown`, then finishes what was started, at most for `ingest.drain`.
@@ -115,12 +131,18 @@ impl Ingest {
     /// Everything it started has ended when it returns. Dropping it cuts all connections off; a
     /// commit that storage was given is finished all the same.
     pub async fn run(self, shutdown: CancellationToken) -> Drained {
-        listener::run(self.listener, self.shared, shutdown).await
+        supervise::run(self, shutdown).await
     }
 }
 
 impl Shared {
     fn ingest_config(&self) -> IngestConfig {
         self.source.load().config.ingest.clone()
+    }
+
+    /// Lets go of the snapshot before the current one, and takes up its bounds.
+    fn take_up(&self) {
+        self.routing.current();
+        self.connections.resize(self.source.load().config.ingest.connections_max);
     }
 }

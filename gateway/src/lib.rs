@@ -11,6 +11,7 @@ pub mod faults;
 pub mod gateway;
 pub mod ingest;
 pub mod model;
+pub mod reload;
 pub mod snapshot;
 pub mod storage;
 pub mod telemetry;

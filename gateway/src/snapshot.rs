@@ -5,13 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::adapter::{Adapter, Receive};
-use crate::config::{self, Config, Problem, Problems, RouteConfig, join_key};
+use crate::config::{
+    self, Config, Keys, Outline, Part, Problem, Problems, RouteConfig, Said, join_key,
+};
 use crate::model::{AdapterName, Answer, RouteName, UnixMillis};
+use crate::telemetry::reload::Alive;
 use crate::verification::RouteSecrets;
 
 mod build;
 
-pub use build::{OnBrokenAdapter, build, sandbox_limits};
+pub use build::{OnBrokenAdapter, Rebuild, build, rebuild, sandbox_limits};
+
+/// The key of a plugin in an outline that says its version.
+pub const VERSION_KEY: &str = "version";
 
 /// A generation of the configuration.
 #[derive(Debug)]
@@ -20,6 +26,7 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     pub adapters: BTreeMap<AdapterName, Arc<Adapter>>,
     pub routes: BTreeMap<RouteName, Arc<BoundRoute>>,
+    _alive: Alive,
 }
 
 /// A route with everything that serving it needs.
@@ -33,6 +40,37 @@ pub struct BoundRoute {
 }
 
 impl Snapshot {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        generation: u64,
+        config: Arc<Config>,
+        adapters: BTreeMap<AdapterName, Arc<Adapter>>,
+        routes: BTreeMap<RouteName, Arc<BoundRoute>>,
+    ) -> Self {
+        Self { generation, config, adapters, routes, _alive: Alive::snapshot() }
+    }
+
+    /// What it says, for comparing it with another: its configuration, and the plugins that run.
+    #[must_use]
+    pub fn outline(&self) -> Outline {
+        let mut outline = self.config.outline();
+        for adapter in self.adapters.values() {
+            let version = &adapter.version;
+            let said = [("digest", &version.digest), (VERSION_KEY, &version.version)];
+            let keys: Keys =
+                said.map(|(key, text)| (key.to_owned(), Said::Open(text.clone()))).into();
+            outline.insert((Part::Plugin, version.plugin.to_string()), keys);
+        }
+        for name in self.config.adapters.keys() {
+            if !self.adapters.contains_key(name) {
+                let keys = outline.entry((Part::Adapter, name.to_string())).or_default();
+                keys.insert("state".to_owned(), Said::Open("broken".to_owned()));
+            }
+        }
+        outline
+    }
+
     /// What works and may still not be what the operator meant: in the configuration by itself
     /// ([`config::hints`]) and in what the adapters make of it; in the order of its files.
     #[must_use]

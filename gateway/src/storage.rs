@@ -192,6 +192,12 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// Requests with pending deliveries stay. Keys outlive it until their windows end.
     fn sweep(&self, retention: Duration) -> StorageFuture<'_, u64>;
 
+    /// Changes the size of what is kept to be deleted on a full disk. An engine that keeps nothing
+    /// of the kind does nothing.
+    fn set_ballast(&self, _bytes: u64) -> StorageFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Resolves with the reason once storage has failed for good.
     fn failed(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>>;
 

@@ -8,8 +8,9 @@ pub mod delivery;
 pub mod ingest;
 mod log;
 mod metrics;
+pub mod reload;
 
-pub use self::log::{LogFormat, start as start_log};
+pub use self::log::{LogControl, LogFormat, start as start_log};
 pub use self::metrics::Metrics;
 
 /// Something that happened. The fields of the type are all that is told of it.

@@ -39,6 +39,7 @@ struct Ready {
 pub struct Gateway {
     child: Child,
     ready: Ready,
+    ready_file: PathBuf,
     log: PathBuf,
     /// Kept so that the folder does not vanish under the process.
     _home: Home,
@@ -57,10 +58,20 @@ impl Gateway {
         number: u32,
         environment: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
+        Self::start_by(Command::new(artifacts::gateway()?), home, number, environment).await
+    }
+
+    /// Starts it by another command, to which its arguments are added.
+    pub(crate) async fn start_by(
+        mut command: Command,
+        home: &Home,
+        number: u32,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let ready_file = home.folder().join(format!("ready-{number}.json"));
         let log = home.folder().join("logs").join(format!("{number}.log"));
         let output = File::create(&log).context("making a log file")?;
-        let mut child = Command::new(artifacts::gateway()?)
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(home.config())
@@ -75,7 +86,7 @@ impl Gateway {
             .spawn()
             .context("starting the gateway")?;
         match ready(&mut child, &ready_file).await {
-            Ok(ready) => Ok(Self { child, ready, log, _home: home.clone() }),
+            Ok(ready) => Ok(Self { child, ready, ready_file, log, _home: home.clone() }),
             Err(error) => {
                 end(&mut child);
                 Err(error.context(format!("the gateway's log ends:\n{}", tail(&log))))
@@ -93,6 +104,16 @@ impl Gateway {
     #[must_use]
     pub const fn admin(&self) -> SocketAddr {
         self.ready.admin
+    }
+
+    /// Where webhooks are received now: a reload may have moved it.
+    ///
+    /// # Errors
+    ///
+    /// Where the ready file is not there any more.
+    pub fn ingest_now(&self) -> anyhow::Result<SocketAddr> {
+        let text = fs::read(&self.ready_file).context("reading the ready file")?;
+        Ok(serde_json::from_slice::<Ready>(&text).context("the ready file")?.ingest)
     }
 
     #[must_use]
@@ -126,6 +147,16 @@ impl Gateway {
     pub async fn admin_get(&self, path: &str) -> anyhow::Result<Answer> {
         let token = format!("Bearer {ADMIN_TOKEN}");
         send(self.admin(), Request::get(path).header("authorization", &token)).await
+    }
+
+    /// Posts to a path of the admin side, with its token.
+    ///
+    /// # Errors
+    ///
+    /// Where no whole answer comes.
+    pub async fn admin_post(&self, path: &str) -> anyhow::Result<Answer> {
+        let token = format!("Bearer {ADMIN_TOKEN}");
+        send(self.admin(), Request::new("POST", path).header("authorization", &token)).await
     }
 
     /// Everything it has logged so far.

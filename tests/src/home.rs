@@ -23,6 +23,9 @@ pub const VKYC_SECRET: &str = "canary-vkyc-7d0c5a51f2a64c0b9e1f";
 /// The value of the secret `admin-token`, recognisable in any text.
 pub const ADMIN_TOKEN: &str = "canary-admin-1b9a0d6c44e84d0fa6c2";
 
+/// A user without any rights, by number: `nobody` of Debian.
+const NOBODY: &str = "65534";
+
 /// Describes a home before it is made.
 #[derive(Debug)]
 pub struct HomeBuilder {
@@ -31,6 +34,7 @@ pub struct HomeBuilder {
     data: Option<PathBuf>,
     ingest: String,
     storage: String,
+    include: Option<String>,
     rest: String,
 }
 
@@ -58,8 +62,16 @@ impl HomeBuilder {
             data: None,
             ingest: String::new(),
             storage: String::new(),
+            include: None,
             rest: String::new(),
         }
+    }
+
+    /// Includes further files, as `routes/*.toml`; makes the folder.
+    #[must_use]
+    pub fn include(mut self, pattern: &str) -> Self {
+        self.include = Some(pattern.to_owned());
+        self
     }
 
     /// Adds a bundled adapter's component.
@@ -167,6 +179,11 @@ impl HomeBuilder {
         for name in ["plugins", "logs"] {
             fs::create_dir(at.join(name)).context("making a gateway's folders")?;
         }
+        if let Some((folder, _)) =
+            self.include.as_deref().and_then(|include| include.rsplit_once('/'))
+        {
+            fs::create_dir(at.join(folder)).context("making the folder of included files")?;
+        }
         DirBuilder::new().mode(0o700).create(at.join("secrets")).context("making a folder")?;
         for (name, file) in &self.plugins {
             fs::copy(file, at.join("plugins").join(format!("{name}.wasm")))
@@ -182,6 +199,8 @@ impl HomeBuilder {
 
     fn text(&self, data: &Path) -> anyhow::Result<String> {
         let Self { ingest, storage, rest, .. } = self;
+        let include = self.include.as_ref().map(|include| format!("include = [{include:?}]\n"));
+        let include = include.unwrap_or_default();
         let data = data.to_str().context("the data folder's path is not text")?;
         let mut secrets = String::new();
         for (name, _) in &self.secrets {
@@ -189,7 +208,7 @@ impl HomeBuilder {
         }
         let rest = rest.replace("@data@", data);
         Ok(format!(
-            "[ingest]\nlisten = \"127.0.0.1:0\"\n{ingest}\n\
+            "{include}[ingest]\nlisten = \"127.0.0.1:0\"\n{ingest}\n\
              [admin]\nlisten = \"127.0.0.1:0\"\ntoken_secret = \"admin-token\"\n\n\
              [storage]\nurl = \"sqlite:{data}/sluice.db\"\n{storage}\n\
              [plugins]\ndirectory = \"plugins\"\n\n\
@@ -251,6 +270,25 @@ impl Home {
     pub async fn start_with(&self, environment: &[(&str, &str)]) -> anyhow::Result<Gateway> {
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         Gateway::start(self, number, environment).await
+    }
+
+    /// Starts it as the user `nobody`, to whom the folder is given. Without the rights to do so (the
+    /// tests do not run as root), it is started as whoever runs them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub async fn start_unprivileged(&self) -> anyhow::Result<Gateway> {
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        let environment = [("SLUICE_LOG", "debug")];
+        let given = Command::new("chown").args(["-R", NOBODY]).arg(self.folder()).output();
+        if !given.is_ok_and(|given| given.status.success()) {
+            return Gateway::start(self, number, &environment).await;
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--"]);
+        command.arg(artifacts::gateway()?);
+        Gateway::start_by(command, self, number, &environment).await
     }
 
     /// Runs another command of `sluice` to its end, in the home's folder.

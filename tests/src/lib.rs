@@ -14,6 +14,7 @@ pub mod home;
 pub mod http;
 pub mod ledger;
 pub mod provider;
+pub mod reload;
 pub mod sandbox;
 pub mod store;
 pub mod wait;

@@ -19,6 +19,7 @@ use super::{
 use crate::model::RouteName;
 use crate::telemetry::Happening as _;
 use crate::telemetry::adapter::SnapshotRefused;
+use crate::telemetry::reload::Alive;
 
 /// Problems of one configuration that are shown.
 const PROBLEMS_MAX: usize = 100;
@@ -36,6 +37,16 @@ pub(super) struct Settings {
     pub(super) routes: Vec<(String, String)>,
 }
 
+impl Settings {
+    pub(super) fn new(
+        own: &Map<String, Value>,
+        routes: &[(RouteName, Map<String, Value>)],
+    ) -> Self {
+        let routes = routes.iter().map(|(name, own)| (name.as_str().to_owned(), text(own)));
+        Self { own: text(own), routes: routes.collect() }
+    }
+}
+
 /// How a call starts.
 pub(super) enum Start {
     /// From memory that has already taken up the settings.
@@ -51,31 +62,38 @@ impl Sandbox {
         settings: &Map<String, Value>,
         routes: &[(RouteName, Map<String, Value>)],
     ) -> Result<Adapter, ConfigureError> {
-        let settings = Settings {
-            own: text(settings),
-            routes: routes
-                .iter()
-                .map(|(name, own)| (name.as_str().to_owned(), text(own)))
-                .collect(),
-        };
-        let start = self.start(plugin, settings)?;
+        let settings = Settings::new(settings, routes);
+        let made_of = self.made_of(plugin, &settings);
+        let start = self.start(plugin, settings, &made_of)?;
         Ok(Adapter {
             version: plugin.version.clone(),
             description: Arc::clone(&plugin.description),
             shared: Arc::new(Shared::of(plugin.version.clone())),
             runtime: Arc::clone(&self.runtime),
             start,
+            made_of,
+            _alive: Alive::adapter(),
         })
     }
 
-    fn start(&self, plugin: &Plugin, settings: Settings) -> Result<Start, ConfigureError> {
+    /// Names what an adapter is made of, in this process and in the cache.
+    pub(super) fn made_of(&self, plugin: &Plugin, settings: &Settings) -> Name {
         let mut parts = vec![plugin.version.digest.as_bytes(), settings.own.as_bytes()];
         for (name, own) in &settings.routes {
             parts.extend([name.as_bytes(), own.as_bytes()]);
         }
-        let name = self.fingerprint.name("adapter", &parts);
-        if let Some(entry) = self.cache.read(&name)
-            && let Some((kind, component)) = self.cache.revive(&self.runtime.engine, &entry)
+        self.fingerprint.name("adapter", &parts)
+    }
+
+    fn start(
+        &self,
+        plugin: &Plugin,
+        settings: Settings,
+        name: &Name,
+    ) -> Result<Start, ConfigureError> {
+        let cache = self.cache.load();
+        if let Some(entry) = cache.read(name)
+            && let Some((kind, component)) = cache.revive(&self.runtime.engine, &entry)
             && let Ok(pre) = link(&self.runtime, &component)
         {
             return Ok(match kind {
@@ -99,7 +117,7 @@ impl Sandbox {
             None => (CONFIGURED_EACH_CALL, Ok(compiled.pre.clone())),
         };
         let pre = pre.map_err(refused)?;
-        self.keep(&name, kind, pre.pre().component());
+        self.keep(name, kind, pre.pre().component());
         Ok(match kind {
             FROM_SNAPSHOT => Start::Snapshot(pre),
             _ => Start::Configure(pre, settings),
@@ -148,10 +166,11 @@ impl Sandbox {
     }
 
     fn keep(&self, name: &Name, kind: u8, component: &Component) {
-        if self.cache.is_kept()
+        let cache = self.cache.load();
+        if cache.is_kept()
             && let Ok(code) = component.serialize()
         {
-            self.cache.write(name, &[&[kind], code.as_slice()].concat());
+            cache.write(name, &[&[kind], code.as_slice()].concat());
         }
     }
 }

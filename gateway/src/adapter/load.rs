@@ -15,7 +15,7 @@ use super::engine::{Runtime, chain};
 use super::host::{Exported, Shared, Subject, store};
 use super::linked::Linked;
 use super::text::tame;
-use super::{Description, LoadError, Plugin, Sandbox, inspect};
+use super::{Adapter, Description, LoadError, Plugin, Sandbox, inspect};
 use crate::model::{PluginName, PluginVersion};
 use crate::telemetry::Happening as _;
 use crate::telemetry::adapter::SnapshotRefused;
@@ -58,7 +58,7 @@ impl Sandbox {
                 bytes.len()
             )));
         }
-        let digest = hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes));
+        let digest = digest(bytes);
         let source = Source { file: bytes.into(), compiled: OnceLock::new() };
         let cache_name = self.fingerprint.name("description", &[digest.as_bytes()]);
         if let Some(description) = self.cached_description(&cache_name) {
@@ -68,12 +68,12 @@ impl Sandbox {
         let compiled = source.compiled(&self.runtime, name)?;
         let text = self.describe(name, &digest, &compiled)?;
         let description = Description::parse(&text).map_err(refused)?;
-        self.cache.write(&cache_name, text.as_bytes());
+        self.cache.load().write(&cache_name, text.as_bytes());
         Ok(plugin(name, digest, description, source))
     }
 
     fn cached_description(&self, name: &Name) -> Option<Description> {
-        let entry = self.cache.read(name)?;
+        let entry = self.cache.load().read(name)?;
         Description::parse(std::str::from_utf8(entry.bytes()).ok()?).ok()
     }
 
@@ -105,6 +105,20 @@ impl Sandbox {
             Err(Broken::Deadline) => Err(refused("`describe` took too long".to_owned())),
             Err(Broken::Trap { why, .. }) => Err(refused(format!("`describe` trapped: {why}"))),
         }
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    hex::encode(ring::digest::digest(&ring::digest::SHA256, bytes))
+}
+
+/// The plugin that an adapter was made of, from the bytes of the same file.
+pub(super) fn like(adapter: &Adapter, bytes: &[u8]) -> Plugin {
+    Plugin {
+        version: adapter.version.clone(),
+        description: Arc::clone(&adapter.description),
+        source: Arc::new(Source { file: bytes.into(), compiled: OnceLock::new() }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -89,7 +90,7 @@ pub(super) async fn require_own_host(
     request: Request,
     next: Next,
 ) -> Response {
-    if admin.loopback && !is_own_host(request.headers()) {
+    if admin.loopback.load(Ordering::Relaxed) && !is_own_host(request.headers()) {
         return Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "the admin listener is on loopback and answers only to `localhost` or an address as \

@@ -1,6 +1,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -8,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,17 +39,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often histograms are folded, so that they do not grow when nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Serves operators until `shutdown`, then finishes the answers under way.
+/// Serves operators until `shutdown`, then finishes the answers under way. A listener that comes
+/// from `moves` takes the place of the one before, whose connections finish their answers.
 ///
 /// # Errors
 ///
-/// Where the listener does not know its own address.
+/// Where a listener cannot be used in this runtime, or does not know its own address.
 pub async fn run(
     listener: TcpListener,
     state: AdminState,
+    mut moves: mpsc::Receiver<std::net::TcpListener>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
-    let loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+    let mut listener = listener;
+    let loopback = is_loopback(&listener)?.into();
+    let mut stopping = shutdown.child_token();
     let metrics = state.metrics.clone();
     let admin = Arc::new(Admin {
         state,
@@ -66,9 +71,14 @@ pub async fn run(
             () = shutdown.cancelled() => break,
             Some(_) = connections.join_next() => {}
             _ = upkeep.tick() => metrics.run_upkeep(),
+            Some(moved) = moves.recv() => {
+                listener = TcpListener::from_std(moved)?;
+                admin.loopback.store(is_loopback(&listener)?, Ordering::Relaxed);
+                std::mem::replace(&mut stopping, shutdown.child_token()).cancel();
+            }
             (place, accepted) = accept(&listener, &places) => match accepted {
                 Ok((stream, peer)) => {
-                    let serving = serve(stream, peer.ip(), router.clone(), shutdown.clone());
+                    let serving = serve(stream, peer.ip(), router.clone(), stopping.clone());
                     connections.spawn(async move {
                         serving.await;
                         drop(place);
@@ -89,6 +99,10 @@ pub async fn run(
     Ok(())
 }
 
+fn is_loopback(listener: &TcpListener) -> io::Result<bool> {
+    Ok(listener.local_addr()?.ip().to_canonical().is_loopback())
+}
+
 /// A place first, then a connection: overload waits in the kernel. Cancel safe.
 async fn accept(
     listener: &TcpListener,
@@ -99,7 +113,7 @@ async fn accept(
     (place, listener.accept().await)
 }
 
-async fn serve(stream: TcpStream, peer: IpAddr, router: Router, shutdown: CancellationToken) {
+async fn serve(stream: TcpStream, peer: IpAddr, router: Router, stopping: CancellationToken) {
     let service = TowerToHyperService::new(router.layer(Extension(Client(peer))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -109,7 +123,7 @@ async fn serve(stream: TcpStream, peer: IpAddr, router: Router, shutdown: Cancel
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
-        () = shutdown.cancelled() => {
+        () = stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, Response as Answered};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use crate::model::{
     RequestHead, RequestId, RequestRecord, RouteName, SecretName, UnixMillis, VerdictRecord,
     Verified,
 };
+use crate::reload::Ask;
 use crate::storage::{StoredAttempt, StoredDelivery, StoredEvent, StoredRequest};
 
 pub(super) const TOKEN: &str = "correct horse battery staple";
@@ -58,6 +60,10 @@ pub(super) struct Desk {
     pub(super) ring: Arc<Ring>,
     pub(super) clock: Arc<ManualClock>,
     pub(super) phase: watch::Sender<Phase>,
+    pub(super) reloads: Reloads,
+    /// What is asked of the gateway; who takes it answers.
+    pub(super) asks: Option<mpsc::Receiver<Ask>>,
+    pub(super) moves: mpsc::Sender<std::net::TcpListener>,
     pub(super) shutdown: CancellationToken,
     pub(super) running: JoinSet<std::io::Result<()>>,
 }
@@ -82,6 +88,7 @@ impl Desk {
             ]
             .into(),
         };
+        let (reloads, asks) = Reloads::new();
         let state = AdminState {
             storage: Arc::clone(&storage) as _,
             refused: Arc::clone(&ring) as _,
@@ -89,15 +96,30 @@ impl Desk {
             phase: phase.subscribe(),
             token: Arc::new(ArcSwap::from_pointee(token)),
             clock: Arc::clone(&clock) as _,
+            reloads: reloads.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
-        running.spawn(run(listener, state, shutdown.clone()));
+        let (moves, moved) = mpsc::channel(1);
+        running.spawn(run(listener, state, moved, shutdown.clone()));
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
-        Self { address, client, storage, ring, clock, phase, shutdown, running }
+        let asks = Some(asks);
+        Self {
+            address,
+            client,
+            storage,
+            ring,
+            clock,
+            phase,
+            reloads,
+            asks,
+            moves,
+            shutdown,
+            running,
+        }
     }
 
     pub(super) fn url(&self, path: &str) -> String {

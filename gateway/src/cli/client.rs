@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
+use reqwest::{Method, StatusCode};
 
 use super::{CommandError, ConfigArgument};
 use crate::config::{self, Listen, SecretValue};
 
 /// How long one question to a running gateway may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a reload may take: it compiles plugins, and gives way to traffic.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(10 * 60);
 
 /// Which gateway is meant: by its configuration, or by address and token.
 #[derive(Debug, Args)]
@@ -51,7 +55,6 @@ impl AdminArguments {
             .context("starting the client")?;
         crate::telemetry::install_tls_provider();
         let http = reqwest::Client::builder()
-            .timeout(ANSWER_DEADLINE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
@@ -79,26 +82,54 @@ impl AdminClient {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<serde_json::Value, CommandError> {
+        let (status, body) = self.ask(Method::GET, path, query, ANSWER_DEADLINE)?;
+        if status.is_success() { Ok(body) } else { Err(Self::unexpected(status, &body)) }
+    }
+
+    /// Asks for something to be done at `path`, and returns the JSON that tells what became of it,
+    /// also where it was refused (422).
+    pub(super) fn post(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<serde_json::Value, CommandError> {
+        let (status, body) = self.ask(Method::POST, path, query, RELOAD_DEADLINE)?;
+        if status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY {
+            Ok(body)
+        } else {
+            Err(Self::unexpected(status, &body))
+        }
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        deadline: Duration,
+    ) -> Result<(StatusCode, serde_json::Value), CommandError> {
         let url = self.base.join(path).context("making the address")?;
         let token = std::str::from_utf8(self.token.expose()).context("the token is not text")?;
         let answer = self.runtime.block_on(async {
             let response = self
                 .http
-                .get(url.clone())
+                .request(method, url)
+                .timeout(deadline)
                 .bearer_auth(token)
                 .query(query)
                 .send()
                 .await
                 .with_context(|| format!("asking the gateway at {}: is it running?", self.base))?;
             let status = response.status();
-            let body: serde_json::Value =
-                response.json().await.context("reading the gateway's answer")?;
-            if !status.is_success() {
-                let text = |key| body.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
-                bail!("the gateway answered {status}: {} {}", text("title"), text("detail"));
-            }
-            Ok(body)
+            let body = response.json().await.context("reading the gateway's answer")?;
+            anyhow::Ok((status, body))
         })?;
         Ok(answer)
+    }
+
+    fn unexpected(status: StatusCode, body: &serde_json::Value) -> CommandError {
+        let text = |key| body.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
+        anyhow::anyhow!("the gateway answered {status}: {} {}", text("title"), text("detail"))
+            .into()
     }
 }

@@ -9,24 +9,26 @@ mod names;
 mod path;
 pub(crate) mod routes;
 pub(crate) mod secrets;
-mod sections;
+pub(crate) mod sections;
 
 use std::ffi::OsString;
 
 use super::checked::Config;
 use super::files::Tree;
 use super::section::Section;
-use super::{Problems, Sources};
+use super::{Inputs, Problems, Sources};
 use names::Names;
 
 /// Reads an environment variable.
 pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
 
 /// Checks everything, and returns the configuration where nothing is missing. The caller looks
-/// at `problems` first: with any of them the result means nothing.
+/// at `problems` first: with any of them the result means nothing. Secrets' files and the folder of
+/// components are added to `inputs`.
 pub(super) fn check(
     tree: &Tree,
     environment: Environment<'_>,
+    inputs: &mut Inputs,
     problems: &mut Problems,
 ) -> Option<Config> {
     let mut root = Section::new(tree.main.clone(), Some(&tree.root));
@@ -35,7 +37,7 @@ pub(super) fn check(
     let names = Names::declared(&tree.root);
     let sources = Sources::of(&tree.root);
     let places = conflicts::Places { sources: &sources, main: &tree.main };
-    let secrets = secrets::check(&mut root, environment, problems);
+    let secrets = secrets::check(&mut root, environment, inputs, problems);
 
     let ingest = sections::ingest(root.section("ingest", problems), problems);
     let mut admin_section = root.section("admin", problems);
@@ -47,6 +49,8 @@ pub(super) fn check(
     let storage = sections::storage(root.section("storage", problems), problems);
     let plugins_section = root.section("plugins", problems);
     let plugins = sections::plugins(plugins_section, &storage, problems);
+    inputs.add_pattern(&plugins.directory, "*.wasm");
+    let log = sections::log(root.section("log", problems), problems);
 
     let mut adapters = adapters::check(&mut root, &plugins, &names, problems);
     let scope = routes::Scope { names: &names, secrets: &secrets, plugins: &plugins };
@@ -61,6 +65,7 @@ pub(super) fn check(
         admin: super::AdminConfig { listen: admin_listen, token: token? },
         storage,
         plugins,
+        log,
         secrets,
         adapters,
         routes: routes.checked,

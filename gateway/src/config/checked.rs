@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use super::{Location, Secret, Secrets, Sources};
 use crate::model::{AdapterName, Answer, DestinationName, PluginName, RouteName, SecretName};
 
@@ -16,11 +18,12 @@ pub struct Config {
     pub admin: AdminConfig,
     pub storage: StorageConfig,
     pub plugins: PluginsConfig,
+    pub log: LogConfig,
     pub secrets: Secrets,
     pub adapters: BTreeMap<AdapterName, AdapterConfig>,
     pub routes: BTreeMap<RouteName, RouteConfig>,
     pub destinations: BTreeMap<DestinationName, DestinationConfig>,
-    /// Every file that was read, for the watcher and for `check`.
+    /// Every configuration file that was read, the main file first.
     pub files: Vec<PathBuf>,
     /// Where each key stands, for problems found later and for hints.
     pub sources: Sources,
@@ -91,6 +94,13 @@ pub struct PluginsConfig {
     pub size_max: u64,
     /// Where compiled code is kept. Default `cache` beside the database.
     pub cache: PathBuf,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogConfig {
+    /// What is logged; absent: what the command line says.
+    pub level: Option<LevelFilter>,
 }
 
 /// `[adapters.<name>]`, or the unnamed adapter of a route that names a plugin directly.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bounded::read_file;
 use super::raw::{self, Node, Table, Value};
-use super::{Location, Problems};
+use super::{Inputs, Location, Problems};
 
 /// Largest configuration file, in bytes: some 10,000 routes; anything above is another file
 /// named by mistake.
@@ -27,6 +28,8 @@ pub(super) struct Tree {
     pub(super) main: Location,
     /// In the order read, the main file first.
     pub(super) files: Vec<PathBuf>,
+    /// What was read, and what would have been if it were there.
+    pub(super) inputs: Inputs,
     /// Whether every file was read and understood; if not, checking further would only tell
     /// consequences.
     pub(super) is_whole: bool,
@@ -34,7 +37,13 @@ pub(super) struct Tree {
 
 /// Reads `main` and everything it includes.
 pub(super) fn read(main: &Path, problems: &mut Problems) -> Tree {
-    let mut reader = Reader { files: Vec::new(), seen: BTreeSet::new(), is_whole: true, problems };
+    let mut reader = Reader {
+        files: Vec::new(),
+        inputs: Inputs::default(),
+        seen: BTreeSet::new(),
+        is_whole: true,
+        problems,
+    };
     let at = Location::whole(Arc::new(main.to_owned()));
     let mut root = reader.file(main, &at).unwrap_or_default();
     if let Some(include) = root.0.remove("include") {
@@ -48,11 +57,13 @@ pub(super) fn read(main: &Path, problems: &mut Problems) -> Tree {
             root.merge(table, MERGE_DEPTH, reader.problems);
         }
     }
-    Tree { root, main: at, files: reader.files, is_whole: reader.is_whole }
+    let Reader { files, inputs, is_whole, .. } = reader;
+    Tree { root, main: at, files, inputs, is_whole }
 }
 
 struct Reader<'p> {
     files: Vec<PathBuf>,
+    inputs: Inputs,
     /// Canonical paths: a glob may name the main file, or two globs the same one.
     seen: BTreeSet<PathBuf>,
     is_whole: bool,
@@ -62,6 +73,7 @@ struct Reader<'p> {
 impl Reader<'_> {
     /// Parses one file, unless it was read before. `named_at`: who asked for it.
     fn file(&mut self, path: &Path, named_at: &Location) -> Option<Table> {
+        self.inputs.add_file(path);
         let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if !self.seen.insert(canonical) {
             return None;
@@ -92,8 +104,19 @@ impl Reader<'_> {
                 self.fail(&node.at, format!("expected a string, got {}", node.value.kind()), None);
                 continue;
             };
-            match matches(folder, pattern) {
-                Ok(found) => paths.extend(found),
+            match named(folder, pattern) {
+                Ok(Named::File(path)) => paths.push(path),
+                Ok(Named::Pattern(parent, name)) => {
+                    self.inputs.add_pattern(&parent, name);
+                    match matches(&parent, name) {
+                        Ok(found) => paths.extend(found),
+                        Err(_) => {
+                            let message = format!("there is no folder `{}`", parent.display());
+                            let help = "make the folder, or take the pattern out".to_owned();
+                            self.fail(&node.at, message, Some(help));
+                        }
+                    }
+                }
                 Err(Unmatched { message, help }) => self.fail(&node.at, message, help),
             }
         }
@@ -121,39 +144,44 @@ struct Unmatched {
     help: Option<String>,
 }
 
-/// The files that a pattern names, sorted by name. `*` stands for any text in a file name;
-/// names that begin with a dot are left out, as editors and package managers leave such files.
-fn matches(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Unmatched> {
-    let unmatched =
-        |message: String, help: Option<&str>| Unmatched { message, help: help.map(str::to_owned) };
+/// What one entry of `include` names.
+enum Named<'p> {
+    File(PathBuf),
+    /// A folder, and a pattern for the names of files in it.
+    Pattern(PathBuf, &'p str),
+}
+
+fn named<'p>(folder: &Path, pattern: &'p str) -> Result<Named<'p>, Unmatched> {
     let (parent, name) = match pattern.rsplit_once('/') {
         Some(("", name)) => (Path::new("/"), name),
         Some((parent, name)) => (Path::new(parent), name),
         None => (Path::new(""), pattern),
     };
     if parent.to_string_lossy().contains('*') || pattern.contains(['?', '[']) || name.is_empty() {
-        return Err(unmatched(
-            format!("`{pattern}` is not a pattern"),
-            Some("only `*`, and only in the file's name, as `routes/*.toml`"),
-        ));
+        return Err(Unmatched {
+            message: format!("`{pattern}` is not a pattern"),
+            help: Some("only `*`, and only in the file's name, as `routes/*.toml`".to_owned()),
+        });
     }
     let parent = folder.join(parent);
-    if !name.contains('*') {
-        return Ok(vec![parent.join(name)]);
-    }
-    let read_from = if parent.as_os_str().is_empty() { Path::new(".") } else { parent.as_path() };
-    let entries = fs::read_dir(read_from).map_err(|_| {
-        unmatched(
-            format!("there is no folder `{}`", parent.display()),
-            Some("make the folder, or take the pattern out"),
-        )
-    })?;
+    Ok(if name.contains('*') {
+        Named::Pattern(parent, name)
+    } else {
+        Named::File(parent.join(name))
+    })
+}
+
+/// The files of a folder whose names match a pattern, sorted by name. `*` stands for any text in
+/// a file name; names that begin with a dot are left out, as editors and package managers leave
+/// such files.
+pub(super) fn matches(folder: &Path, pattern: &str) -> io::Result<Vec<PathBuf>> {
+    let read_from = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut found = Vec::new();
-    for entry in entries.flatten() {
+    for entry in fs::read_dir(read_from)?.flatten() {
         let file_name = entry.file_name();
         let Some(text) = file_name.to_str() else { continue };
-        let path = parent.join(&file_name);
-        if !text.starts_with('.') && is_match(name, text) && path.is_file() {
+        let path = folder.join(&file_name);
+        if !text.starts_with('.') && is_match(pattern, text) && path.is_file() {
             found.push(path);
         }
     }
@@ -162,7 +190,7 @@ fn matches(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Unmatched> {
 }
 
 /// Whether `name` has the pieces of `pattern` between its stars, in order.
-fn is_match(pattern: &str, name: &str) -> bool {
+pub(super) fn is_match(pattern: &str, name: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut name) = name.strip_prefix(first) else { return false };
     let mut pieces: Vec<&str> = rest.split('*').collect();

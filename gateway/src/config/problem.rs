@@ -2,10 +2,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Where in the configuration something stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Place")]
 pub struct Location {
     /// As the operator named it; an included file relative to where the main file was named.
     #[serde(serialize_with = "lossy")]
@@ -16,6 +17,21 @@ pub struct Location {
     pub column: usize,
     /// Dotted key, as `routes.ottu.path`.
     pub key: String,
+}
+
+/// A location as it is read.
+#[derive(Deserialize)]
+struct Place {
+    file: PathBuf,
+    line: usize,
+    column: usize,
+    key: String,
+}
+
+impl From<Place> for Location {
+    fn from(Place { file, line, column, key }: Place) -> Self {
+        Self { file: Arc::new(file), line, column, key }
+    }
 }
 
 impl Location {
@@ -57,7 +73,7 @@ pub(crate) fn join_key(parent: &str, key: &str) -> String {
 }
 
 /// One mistake in the configuration, told so that it can be mended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     #[serde(flatten)]
     pub at: Location,

@@ -1,6 +1,7 @@
 //! Keeps one destination's worker at work through reloads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,8 +25,9 @@ const UNUSABLE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs one worker at a time for the destination of that name.
 ///
-/// Every reload ends the worker and starts the next, also where nothing changed for it: so a
-/// destination that answered 410 gets another chance, and two workers never write to one file.
+/// A reload that changes the destination ends the worker and starts the next, after its last
+/// attempt: two workers never write to one file. One that changes nothing for it leaves it at work,
+/// except where the destination had answered 410: it gets another chance.
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) storage: Arc<dyn Storage>,
@@ -34,6 +36,8 @@ pub(super) struct Keeper {
     /// Tells when `current` was swapped.
     pub(super) generation: watch::Receiver<u64>,
     pub(super) name: DestinationName,
+    /// Whether its worker has stopped because the destination is gone.
+    pub(super) gone: Arc<AtomicBool>,
 }
 
 impl Keeper {
@@ -45,17 +49,24 @@ impl Keeper {
             self.generation.borrow_and_update();
             let mut told = self.generation.clone();
             let Some(config) = self.config() else { return };
+            self.gone.store(false, Ordering::Relaxed);
             let stop = shutdown.child_token();
-            let worker = self.work(config, stop.clone());
+            let worker = self.work(config.clone(), stop.clone());
             tokio::pin!(worker);
-            tokio::select! {
-                biased;
-                () = &mut worker => {
-                    // It ends by itself only where nothing can be done any more.
-                    shutdown.cancelled().await;
-                    return;
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut worker => {
+                        // It ends by itself only where nothing can be done any more.
+                        shutdown.cancelled().await;
+                        return;
+                    }
+                    Ok(()) = told.changed() => {
+                        if self.needs_another(&config) {
+                            break;
+                        }
+                    }
                 }
-                Ok(()) = told.changed() => {}
             }
             stop.cancel();
             worker.await;
@@ -64,6 +75,11 @@ impl Keeper {
 
     fn config(&self) -> Option<DestinationConfig> {
         self.current.load().config.destinations.get(&self.name).cloned()
+    }
+
+    fn needs_another(&self, config: &DestinationConfig) -> bool {
+        let same = self.config().is_some_and(|next| next.is_same(config));
+        !same || self.gone.load(Ordering::Relaxed)
     }
 
     async fn work(&self, config: DestinationConfig, stop: CancellationToken) {
@@ -76,7 +92,8 @@ impl Keeper {
             }
             DestinationKind::Http { .. } => {
                 if let Some(destination) = self.prepare(&config, &stop).await {
-                    Worker::new(queue, Arc::new(destination), &config).run(stop).await;
+                    let worker = Worker::new(queue, Arc::new(destination), &config);
+                    worker.telling_gone(Arc::clone(&self.gone)).run(stop).await;
                 }
             }
         }

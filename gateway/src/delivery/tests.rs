@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::config::{
     AdminConfig, Config, DestinationConfig, DestinationKind, HttpFormat, IngestConfig, Listen,
-    PluginsConfig, Secret, SecretValue, SecretVersion, Secrets, Sources, StorageConfig,
+    LogConfig, PluginsConfig, Secret, SecretValue, SecretVersion, Secrets, Sources, StorageConfig,
 };
 use crate::delivery::testing::{MemoryStorage, Row, RuntimeClock, config, event};
 use crate::model::{DeadLetterReason, DeliveryState, SecretName, SystemClock};
@@ -39,6 +39,7 @@ fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
             size_max: 2 << 20,
             cache: "cache".into(),
         },
+        log: LogConfig::default(),
         secrets: Secrets::default(),
         adapters: std::collections::BTreeMap::default(),
         routes: std::collections::BTreeMap::default(),
@@ -46,12 +47,8 @@ fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
         sources: Sources::default(),
         files: Vec::new(),
     };
-    Snapshot {
-        generation,
-        config: Arc::new(config),
-        adapters: std::collections::BTreeMap::default(),
-        routes: std::collections::BTreeMap::default(),
-    }
+    let (adapters, routes) = Default::default();
+    Snapshot::new(generation, Arc::new(config), adapters, routes)
 }
 
 fn lines(destination: &str, path: &Path) -> DestinationConfig {
@@ -152,6 +149,69 @@ async fn a_reload_moves_a_destination_and_brings_new_ones() {
     assert_eq!(ids(&path("old.jsonl")), [of(1)]);
     assert_eq!(ids(&path("audit.jsonl")), [of(2)]);
     assert_eq!(ids(&path("new.jsonl")), [of(3)]);
+}
+
+/// Answers what it is told to, and counts the requests.
+async fn answering(
+    status: &'static str,
+) -> (u16, Arc<std::sync::atomic::AtomicUsize>, JoinSet<()>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            drop(stream.read(&mut [0; 4096]).await);
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let answer =
+                format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            drop(stream.write_all(answer.as_bytes()).await);
+        }
+    });
+    (port, count, serving)
+}
+
+#[tokio::test]
+async fn a_reload_gives_a_destination_that_was_gone_another_chance_without_a_change() {
+    let (port, count, _serving) = answering("410 Gone").await;
+    let configured = || vec![http("crm", &format!("http://127.0.0.1:{port}/"))];
+    let bench = Bench::start(configured());
+    let asked = || count.load(std::sync::atomic::Ordering::Relaxed);
+    bench.storage.owe("crm", 1);
+    bench.storage.until_all(is_settled).await;
+    assert_eq!(asked(), 1);
+    let second = bench.storage.owe("crm", 2);
+    bench.current.store(Arc::new(snapshot(2, configured())));
+    bench.storage.until_all(is_settled).await;
+    assert_eq!((asked(), bench.storage.row(second).attempts.len()), (2, 1));
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_that_leaves_a_destination_as_it_is_does_not_hold_up_its_deliveries() {
+    let folder = tempfile::tempdir().unwrap();
+    // Accepts and never answers: one attempt is under way for as long as the test takes.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut slow = http("slow", &format!("http://{}/", silent.local_addr().unwrap()));
+    slow.timeout = Duration::from_secs(60);
+    slow.concurrency = 2;
+    let audit = folder.path().join("audit.jsonl");
+    let bench = Bench::start(vec![slow.clone()]);
+    bench.storage.owe("slow", 1);
+    let _unanswered = silent.accept().await.unwrap();
+    bench.current.store(Arc::new(snapshot(2, vec![slow, lines("audit", &audit)])));
+    let row = bench.storage.owe("audit", 2);
+    while bench.storage.row(row).state != DeliveryState::Delivered {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The reload has been seen; a worker that had ended for it would wait for the attempt.
+    bench.storage.owe("slow", 3);
+    silent.accept().await.unwrap();
+    drop(bench);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
@@ -44,7 +45,7 @@ pub(super) struct Worker {
     /// Attempts that storage has not recorded yet.
     ended: Vec<AttemptRecord>,
     /// The destination answered 410.
-    gone: bool,
+    gone: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -58,8 +59,13 @@ impl Worker {
             attempts: JoinSet::new(),
             under_way: HashMap::new(),
             ended: Vec::new(),
-            gone: false,
+            gone: Arc::default(),
         }
+    }
+
+    /// Tells by `gone` when the destination has answered 410.
+    pub(super) fn telling_gone(self, gone: Arc<AtomicBool>) -> Self {
+        Self { gone, ..self }
     }
 
     /// Runs until `stop`, then finishes and records the attempts under way.
@@ -92,7 +98,7 @@ impl Worker {
     }
 
     fn room(&self) -> usize {
-        if self.gone {
+        if self.gone.load(Ordering::Relaxed) {
             return 0;
         }
         self.concurrency.saturating_sub(self.attempts.len() + self.ended.len())
@@ -153,8 +159,8 @@ impl Worker {
         let random = super::random_unit();
         let record = conclude(ticket, destination, &self.schedule, (timing, result), random);
         report::attempt(ticket, &record, result);
-        if record.reason == Some(DeadLetterReason::Gone) && !self.gone {
-            self.gone = true;
+        if record.reason == Some(DeadLetterReason::Gone) && !self.gone.swap(true, Ordering::Relaxed)
+        {
             DestinationGone { destination }.emit();
         }
         self.ended.push(record);

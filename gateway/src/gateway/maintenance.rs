@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 use crate::telemetry::chain;
 
@@ -15,7 +17,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Runs until `shutdown`.
 pub(super) async fn run(
     storage: Arc<dyn Storage>,
-    retention: Duration,
+    current: Arc<ArcSwap<Snapshot>>,
     shutdown: CancellationToken,
 ) {
     let mut ticks = interval(SWEEP_EVERY);
@@ -28,6 +30,7 @@ pub(super) async fn run(
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        let retention = current.load().config.storage.retention;
         // Giving up waiting is safe: each step is a transaction of its own.
         let swept = tokio::select! {
             biased;

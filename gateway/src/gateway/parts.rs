@@ -7,21 +7,26 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use arc_swap::ArcSwap;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::refusals::Refusals;
-use super::{Shared, maintenance, ready};
+use super::reloading::{Reloading, Sides, bind_admin};
+use super::{Shared, maintenance};
 use crate::admin::{AdminState, Phase};
-use crate::config::Listen;
 use crate::delivery::DeliveryService;
 use crate::ingest::{self, Ingest, Listener};
-use crate::telemetry::chain;
+use crate::reload::{self, AskKind, Fared, ReloadRecord, Reloads, Trigger};
+use crate::telemetry::reload::Started;
+use crate::telemetry::{Happening as _, chain};
 
 /// What a part may take beyond its own bound: for the last commits and records.
 const STEP_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long the reload under way may go on: it ends before its next plugin.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long storage may take to finish what is queued and to close.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(20);
@@ -29,6 +34,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(20);
 /// The tokens that stop each part, in the order of shutdown.
 #[derive(Debug, Default)]
 struct Stops {
+    reloading: CancellationToken,
     ingest: CancellationToken,
     delivery: CancellationToken,
     maintenance: CancellationToken,
@@ -36,25 +42,35 @@ struct Stops {
 }
 
 /// Binds, serves until told to stop or until a part fails, and stops in order.
-pub(super) async fn serve(shared: Shared) -> anyhow::Result<()> {
+pub(super) async fn serve(shared: Arc<Shared>) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let stops = Stops::default();
-    let ingest = Listener::bind(&shared.config.ingest.listen)
-        .with_context(|| format!("listening on `ingest.listen` {}", shared.config.ingest.listen))?;
+    let config = shared.config();
+    let ingest = Listener::bind(&config.ingest.listen)
+        .with_context(|| format!("listening on `ingest.listen` {}", config.ingest.listen))?;
     let ingest_address = ingest.local_addr();
-    let (admin_address, admin) = start_admin(&shared, stops.admin.clone())?;
-
-    let mut parts = start_parts(&shared, ingest, &stops);
+    let (reloads, asks) = Reloads::new();
+    let admin = start_admin(&shared, reloads.clone(), stops.admin.clone())?;
+    let ingest = Ingest::new(ingest, ingest_parts(&shared));
+    let sides = Sides {
+        ingest: ingest.listeners(),
+        ingest_address,
+        admin: admin.moves.clone(),
+        admin_address: admin.address,
+    };
+    // Written before anything can move.
+    let told = sides.tell_ready(shared.ready_file.as_deref());
+    let reloading = Reloading {
+        known: watch::Sender::new(shared.known.clone()),
+        shared: Arc::clone(&shared),
+        asks,
+        reloads: reloads.clone(),
+        sides,
+    };
+    let mut parts = start_parts(&shared, ingest, reloading, &stops);
     shared.phase.send_replace(Phase::Serving);
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        ingest = %ingest_address,
-        admin = %admin_address,
-        routes = shared.config.routes.len(),
-        destinations = shared.config.destinations.len(),
-        "Serving."
-    );
-    let reason = match tell_ready(&shared, ingest_address, admin_address) {
+    tell_started(&shared, &reloads, ingest_address, admin.address);
+    let reason = match told {
         Ok(()) => until_stopped(&shared, &mut signals, &mut parts, &admin).await,
         Err(error) => Err(error),
     };
@@ -65,7 +81,7 @@ pub(super) async fn serve(shared: Shared) -> anyhow::Result<()> {
     }
     let stopped = tokio::select! {
         biased;
-        name = signals.next() => Err(anyhow!("a second signal ({name}) cut the drain short")),
+        name = signals.stop() => Err(anyhow!("a second signal ({name}) cut the drain short")),
         stopped = stop(&mut parts, &shared, &stops) => stopped,
     };
     drop(parts);
@@ -75,14 +91,30 @@ pub(super) async fn serve(shared: Shared) -> anyhow::Result<()> {
     reason.map(drop).and(stopped).and(admin_ended)
 }
 
-fn tell_ready(shared: &Shared, ingest: SocketAddr, admin: SocketAddr) -> anyhow::Result<()> {
-    match &shared.ready_file {
-        Some(path) => ready::write(path, ingest, admin),
-        None => Ok(()),
-    }
+/// The start is the first entry of the reload history.
+fn tell_started(shared: &Shared, reloads: &Reloads, ingest: SocketAddr, admin: SocketAddr) {
+    let snapshot = shared.snapshot.load();
+    let outcome = (Fared::Applied, snapshot.generation);
+    let when = (shared.clock.now(), 0);
+    reloads.history().keep(ReloadRecord::new(
+        when,
+        Trigger::Start,
+        outcome,
+        Vec::new(),
+        Vec::new(),
+    ));
+    Started { generation: snapshot.generation }.emit();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        ingest = %ingest,
+        admin = %admin,
+        routes = snapshot.config.routes.len(),
+        destinations = snapshot.config.destinations.len(),
+        "Serving."
+    );
 }
 
-/// Waits for a reason to stop: the name of a signal, or what failed.
+/// Waits for a reason to stop: the name of a signal, or what failed. SIGHUP reloads meanwhile.
 async fn until_stopped(
     shared: &Shared,
     signals: &mut Signals,
@@ -91,42 +123,44 @@ async fn until_stopped(
 ) -> anyhow::Result<&'static str> {
     tokio::select! {
         biased;
-        name = signals.next() => Ok(name),
+        name = signals.stop() => Ok(name),
         detail = shared.storage.failed() => Err(anyhow!("storage failed: {detail}")),
         ended = parts.ingest.join_next() => Err(ended_early("ingest", ended)),
         ended = parts.delivery.join_next() => Err(ended_early("delivery", ended)),
         ended = parts.maintenance.join_next() => Err(ended_early("maintenance", ended)),
+        ended = parts.reloading.join_next() => Err(ended_early("reloading", ended)),
         () = admin.ended.cancelled() => Err(anyhow!("the admin side ended by itself")),
     }
 }
 
-/// The running parts. Each set holds one task, or none once that has ended; dropping aborts.
+/// The running parts. Each set holds its tasks, or fewer once they have ended; dropping aborts.
 #[derive(Debug)]
 struct Parts {
+    reloading: JoinSet<()>,
     ingest: JoinSet<()>,
     delivery: JoinSet<()>,
     maintenance: JoinSet<()>,
 }
 
-fn start_parts(shared: &Shared, listener: Listener, stops: &Stops) -> Parts {
-    let ingest = Ingest::new(
-        listener,
-        ingest::Parts {
-            snapshot: Arc::clone(&shared.snapshot),
-            storage: Arc::clone(&shared.storage),
-            clock: Arc::clone(&shared.clock),
-            ring: Arc::clone(&shared.ring),
-            calls_in_flight_max: shared.calls_in_flight_max,
-        },
-    );
+fn ingest_parts(shared: &Shared) -> ingest::Parts {
+    ingest::Parts {
+        snapshot: Arc::clone(&shared.snapshot),
+        storage: Arc::clone(&shared.storage),
+        clock: Arc::clone(&shared.clock),
+        ring: Arc::clone(&shared.ring),
+        calls_in_flight_max: shared.calls_in_flight_max,
+    }
+}
+
+fn start_parts(shared: &Shared, ingest: Ingest, reloading: Reloading, stops: &Stops) -> Parts {
     let ingest_stop = stops.ingest.clone();
     let delivery = DeliveryService::new(
         Arc::clone(&shared.storage),
         Arc::clone(&shared.clock),
         Arc::clone(&shared.snapshot),
     );
-    let retention = shared.config.storage.retention;
     let storage = Arc::clone(&shared.storage);
+    let current = Arc::clone(&shared.snapshot);
     Parts {
         ingest: part(async move {
             let drained = ingest.run(ingest_stop).await;
@@ -135,7 +169,48 @@ fn start_parts(shared: &Shared, listener: Listener, stops: &Stops) -> Parts {
             }
         }),
         delivery: part(delivery.run(stops.delivery.clone())),
-        maintenance: part(maintenance::run(storage, retention, stops.maintenance.clone())),
+        maintenance: part(maintenance::run(storage, current, stops.maintenance.clone())),
+        reloading: start_reloading(reloading, &stops.reloading),
+    }
+}
+
+/// What reloads, and what asks for it: the watcher of the files, and SIGHUP.
+fn start_reloading(reloading: Reloading, stop: &CancellationToken) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let known = reloading.known.subscribe();
+    let reloads = reloading.reloads.clone();
+    tasks.spawn(reload::watch::run(known, reloads.clone(), stop.clone()));
+    let hang_up = stop.clone();
+    tasks.spawn(async move {
+        if let Err(error) = ask_at_hang_up(reloads, hang_up).await {
+            tracing::error!(error = %format!("{error:#}"), "SIGHUP is not listened for.");
+        }
+    });
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        if let Err(error) = reloading.run(stop).await {
+            tracing::error!(error = %format!("{error:#}"), "Nothing can be reloaded.");
+        }
+    });
+    tasks
+}
+
+/// However many signals come while one reload waits, one more is made.
+async fn ask_at_hang_up(reloads: Reloads, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut hang_up = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            told = hang_up.recv() => {
+                let (answer, record) = oneshot::channel();
+                if told.is_none() || reloads.ask(AskKind::Signal, Some(answer)).await.is_err() {
+                    return Ok(());
+                }
+                // An error says that it is stopping.
+                record.await.ok();
+            }
+        }
     }
 }
 
@@ -156,13 +231,17 @@ fn ended_early(name: &str, ended: Option<Result<(), JoinError>>) -> anyhow::Erro
 /// recorded; then storage, whatever became of the others. What does not end in time is aborted:
 /// leases end and nothing is lost.
 async fn stop(parts: &mut Parts, shared: &Shared, stops: &Stops) -> anyhow::Result<()> {
+    // Nothing changes any more, or a reload would start what has just been stopped.
+    stops.reloading.cancel();
+    let reloading = finish("reloading", &mut parts.reloading, RELOAD_DEADLINE).await;
+    let config = shared.config();
     stops.ingest.cancel();
-    let drain = shared.config.ingest.drain + STEP_MARGIN;
+    let drain = config.ingest.drain + STEP_MARGIN;
     let ingest = finish("ingest", &mut parts.ingest, drain).await;
     stops.delivery.cancel();
     stops.maintenance.cancel();
     // An attempt under way ends within its destination's timeout.
-    let timeouts = shared.config.destinations.values().map(|destination| destination.timeout);
+    let timeouts = config.destinations.values().map(|destination| destination.timeout);
     let longest = timeouts.max().unwrap_or_default() + STEP_MARGIN;
     let (delivery, maintenance) = tokio::join!(
         finish("delivery", &mut parts.delivery, longest),
@@ -171,14 +250,23 @@ async fn stop(parts: &mut Parts, shared: &Shared, stops: &Stops) -> anyhow::Resu
     let closed = tokio::time::timeout(CLOSE_DEADLINE, shared.storage.close())
         .await
         .map_err(|_| anyhow!("storage did not close in {CLOSE_DEADLINE:?}"));
-    ingest.and(delivery).and(maintenance).and(closed)
+    reloading.and(ingest).and(delivery).and(maintenance).and(closed)
 }
 
 /// Waits for a part, at most for `at_most`, and then aborts it.
 async fn finish(name: &str, part: &mut JoinSet<()>, at_most: Duration) -> anyhow::Result<()> {
-    match tokio::time::timeout(at_most, part.join_next()).await {
-        Ok(None | Some(Ok(()))) => Ok(()),
-        Ok(Some(Err(error))) => Err(anyhow!("the part `{name}` failed: {}", chain(&error))),
+    let all = async {
+        while let Some(ended) = part.join_next().await {
+            ended?;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(at_most, all).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            let error: JoinError = error;
+            Err(anyhow!("the part `{name}` failed: {}", chain(&error)))
+        }
         Err(_) => {
             part.shutdown().await;
             Err(anyhow!("the part `{name}` did not end in {at_most:?} and was aborted"))
@@ -189,6 +277,8 @@ async fn finish(name: &str, part: &mut JoinSet<()>, at_most: Duration) -> anyhow
 /// The admin side's thread, and a token that is cancelled when it has ended.
 #[derive(Debug)]
 struct AdminThread {
+    address: SocketAddr,
+    moves: mpsc::Sender<std::net::TcpListener>,
     thread: JoinHandle<anyhow::Result<()>>,
     ended: CancellationToken,
 }
@@ -203,21 +293,24 @@ impl AdminThread {
 /// every other thread busy.
 fn start_admin(
     shared: &Shared,
+    reloads: Reloads,
     stop: CancellationToken,
-) -> anyhow::Result<(SocketAddr, AdminThread)> {
-    let Listen::Tcp(address) = shared.config.admin.listen;
-    let listener = std::net::TcpListener::bind(address)
-        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-        .with_context(|| format!("listening on `admin.listen` {address}"))?;
+) -> anyhow::Result<AdminThread> {
+    let listen = shared.config().admin.listen.clone();
+    let listener =
+        bind_admin(&listen).with_context(|| format!("listening on `admin.listen` {listen}"))?;
     let address = listener.local_addr().context("reading the admin listener's address")?;
     let state = AdminState {
         storage: Arc::clone(&shared.storage),
         refused: Arc::new(Refusals(Arc::clone(&shared.ring))),
         metrics: shared.metrics.handle(),
         phase: shared.phase.subscribe(),
-        token: Arc::new(ArcSwap::from_pointee(shared.config.admin.token.clone())),
+        token: Arc::clone(&shared.admin_token),
         clock: Arc::clone(&shared.clock),
+        reloads,
     };
+    // A reload moves it once.
+    let (moves, moved) = mpsc::channel(1);
     let ended = CancellationToken::new();
     let guard = ended.clone().drop_guard();
     let thread = std::thread::Builder::new()
@@ -230,11 +323,11 @@ fn start_admin(
                 .context("starting the admin runtime")?;
             runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                crate::admin::run(listener, state, stop).await.context("serving operators")
+                crate::admin::run(listener, state, moved, stop).await.context("serving operators")
             })
         })
         .context("starting the admin thread")?;
-    Ok((address, AdminThread { thread, ended }))
+    Ok(AdminThread { address, moves, thread, ended })
 }
 
 /// SIGTERM and SIGINT, whichever comes.
@@ -253,7 +346,7 @@ impl Signals {
     }
 
     /// Cancel safe: a dropped call loses no signal.
-    async fn next(&mut self) -> &'static str {
+    async fn stop(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -41,7 +41,8 @@ where
     let received_at = shared.clock.now();
     let id = RequestId::new(received_at);
     let exchange = Exchange { shared, client, parts, id, received_at, started: Instant::now() };
-    let Ok(_permit) = shared.in_flight.try_acquire() else {
+    let in_flight_max = shared.source.load().config.ingest.requests_in_flight_max;
+    let Some(_counted) = shared.in_flight.enter(in_flight_max) else {
         // Nothing was looked at, so there is nothing for the ring; and it has better to keep.
         let refusal = Refusal::overloaded("too many requests are in flight");
         return exchange.told(None, &refusal);

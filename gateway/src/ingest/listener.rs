@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::bound::{Bound, Place};
 use super::connection::{self, LAST_CALL};
 use super::phase::Deadlines;
 use super::{Drained, Shared};
@@ -32,6 +32,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Listener {
     inner: TcpListener,
+    listen: Listen,
     local_addr: SocketAddr,
 }
 
@@ -49,7 +50,13 @@ impl Listener {
         socket.bind(*addr)?;
         let inner = socket.listen(BACKLOG)?;
         let local_addr = inner.local_addr()?;
-        Ok(Self { inner, local_addr })
+        Ok(Self { inner, listen: listen.clone(), local_addr })
+    }
+
+    /// Where it was told to listen.
+    #[must_use]
+    pub const fn listen(&self) -> &Listen {
+        &self.listen
     }
 
     /// Where it listens; tells the port where 0 was asked for.
@@ -65,68 +72,61 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) -> Drained {
-    let mut permits = Permits::new(shared.ingest_config().connections_max);
+    let mut entrance = Entrance::new(&shared.connections);
     let mut connections = Connections::new(shared);
     let mut acceptor = Acceptor { listener: listener.inner, pause: PAUSE_MIN, not_before: None };
-    let mut permit = None;
+    let mut place = None;
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             Some(ended) = connections.tasks.join_next() => report(ended),
-            // The permit comes before the connection: overload waits in the kernel.
-            got = permits.get(), if permit.is_none() => permit = got,
-            accepted = acceptor.accept(), if permit.is_some() => {
-                if let Some(stream) = accepted && let Some(permit) = permit.take() {
-                    connections.start(stream, permit);
+            // The place comes before the connection: overload waits in the kernel.
+            got = entrance.enter(), if place.is_none() => place = got,
+            accepted = acceptor.accept(), if place.is_some() => {
+                if let Some(stream) = accepted && let Some(place) = place.take() {
+                    connections.start(stream, place);
                 }
             }
         }
     }
-    drop(permit);
+    drop(place);
     connections.stopping.cancel();
     // What the kernel has accepted for us would be reset when the listener closes.
     let last_call = Instant::now() + LAST_CALL;
-    while let Some(permit) = permits.get_now() {
+    while let Some(place) = entrance.bound.try_enter() {
         let Ok(accepted) = timeout_at(last_call, acceptor.accept()).await else { break };
         if let Some(stream) = accepted {
-            connections.start(stream, permit);
+            connections.start(stream, place);
         }
     }
     drop(acceptor);
     connections.drain().await
 }
 
-/// How many more connections there may be.
-struct Permits {
-    semaphore: Arc<Semaphore>,
-    connections_max: usize,
+/// One listener's way to the places for connections, which all listeners share.
+struct Entrance {
+    bound: Arc<Bound>,
     at_limit: bool,
 }
 
-impl Permits {
-    fn new(connections_max: usize) -> Self {
-        let semaphore = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Self { semaphore, connections_max, at_limit: false }
+impl Entrance {
+    fn new(bound: &Arc<Bound>) -> Self {
+        Self { bound: Arc::clone(bound), at_limit: false }
     }
 
-    /// Waits for room for one more; never `None`, because the semaphore is never closed. Cancel
-    /// safe.
-    async fn get(&mut self) -> Option<OwnedSemaphorePermit> {
-        if let Some(permit) = self.get_now() {
+    /// Waits for room for one more connection. Cancel safe.
+    async fn enter(&mut self) -> Option<Place> {
+        if let Some(place) = self.bound.try_enter() {
             self.at_limit = false;
-            return Some(permit);
+            return Some(place);
         }
         // Once for each time that the bound is reached, not for each wait at it.
         if !self.at_limit {
             self.at_limit = true;
-            ConnectionsAtLimit { connections_max: self.connections_max }.emit();
+            ConnectionsAtLimit { connections_max: self.bound.max() }.emit();
         }
-        Arc::clone(&self.semaphore).acquire_owned().await.ok()
-    }
-
-    fn get_now(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.semaphore).try_acquire_owned().ok()
+        self.bound.enter().await
     }
 }
 
@@ -142,7 +142,7 @@ impl Connections {
         Self { shared, tasks: JoinSet::new(), stopping: CancellationToken::new() }
     }
 
-    fn start(&mut self, (stream, peer): (TcpStream, SocketAddr), permit: OwnedSemaphorePermit) {
+    fn start(&mut self, (stream, peer): (TcpStream, SocketAddr), place: Place) {
         // Answers are one small write; waiting to join it with another only delays them. A
         // failure to say so does not matter.
         stream.set_nodelay(true).ok();
@@ -154,7 +154,7 @@ impl Connections {
         let stopping = self.stopping.child_token();
         self.tasks.spawn(async move {
             connection::serve(stream, peer.ip().to_canonical(), shared, deadlines, stopping).await;
-            drop(permit);
+            drop(place);
         });
     }
 

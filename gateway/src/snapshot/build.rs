@@ -6,6 +6,7 @@
 mod bind;
 mod failed;
 mod plugins;
+mod rebuild;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,12 @@ use std::sync::Arc;
 
 pub(super) use self::bind::weak_roles;
 use self::failed::FailedAdapter;
+pub use self::rebuild::{Rebuild, rebuild};
 use super::{BoundRoute, Snapshot};
 use crate::adapter::{
     Adapter, ConfigureError, Description, LoadError, Plugin, Receive, Sandbox, SandboxLimits,
 };
-use crate::config::{AdapterConfig, Config, Problems, RouteConfig};
+use crate::config::{AdapterConfig, COMPONENT_BYTES_MAX, Config, Problems, RouteConfig};
 use crate::model::{AdapterName, PluginName, PluginVersion, RouteName};
 
 /// What becomes of an adapter that traps or runs out of time while it takes up its settings.
@@ -46,10 +48,11 @@ trait Loader {
 
     fn configure(
         &self,
+        adapter: &AdapterName,
         plugin: &Self::Plugin,
         settings: &Settings,
         routes: &[(RouteName, Settings)],
-    ) -> Result<Self::Adapter, ConfigureError>;
+    ) -> Result<Arc<Self::Adapter>, ConfigureError>;
 }
 
 impl Loader for Sandbox {
@@ -70,11 +73,12 @@ impl Loader for Sandbox {
 
     fn configure(
         &self,
+        _adapter: &AdapterName,
         plugin: &Plugin,
         settings: &Settings,
         routes: &[(RouteName, Settings)],
-    ) -> Result<Adapter, ConfigureError> {
-        Self::configure(self, plugin, settings, routes)
+    ) -> Result<Arc<Adapter>, ConfigureError> {
+        Self::configure(self, plugin, settings, routes).map(Arc::new)
     }
 }
 
@@ -82,7 +86,8 @@ impl Loader for Sandbox {
 #[must_use]
 pub fn sandbox_limits(config: &Config) -> SandboxLimits {
     SandboxLimits {
-        component_bytes_max: config.plugins.size_max,
+        // `plugins.size_max` is checked when a file is read, so that a reload can change it.
+        component_bytes_max: COMPONENT_BYTES_MAX,
         cache: Some(config.plugins.cache.clone()),
         ..SandboxLimits::default()
     }
@@ -102,7 +107,7 @@ pub fn build(
     broken: OnBrokenAdapter,
 ) -> Result<Snapshot, Problems> {
     let Built { adapters, routes } = build_with(&config, sandbox, digest_key, broken)?;
-    Ok(Snapshot { generation, config, adapters, routes })
+    Ok(Snapshot::new(generation, config, adapters, routes))
 }
 
 #[derive(Debug)]
@@ -132,10 +137,9 @@ fn build_with<L: Loader>(
         }
         let per_route: Vec<_> =
             served.into_iter().map(|(route, merged)| (route.name.clone(), merged)).collect();
-        let configured = loader.configure(&plugin, &adapter.settings, &per_route);
+        let configured = loader.configure(&adapter.name, &plugin, &adapter.settings, &per_route);
         let serving: Arc<dyn Receive> = match configured {
             Ok(configured) => {
-                let configured = Arc::new(configured);
                 adapters.insert(adapter.name.clone(), Arc::clone(&configured));
                 configured
             }

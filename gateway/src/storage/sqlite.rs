@@ -394,6 +394,13 @@ impl Storage for SqliteStorage {
         Box::pin(self.sweep_all(retention))
     }
 
+    fn set_ballast(&self, bytes: u64) -> StorageFuture<'_, ()> {
+        Box::pin(self.ask_writer(move |writer| {
+            writer.set_ballast(bytes);
+            Ok(())
+        }))
+    }
+
     fn failed(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>> {
         let mut failed = self.shared.failed.subscribe();
         Box::pin(async move {

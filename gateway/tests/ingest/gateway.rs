@@ -8,11 +8,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sluice::adapter::Travels;
 use sluice::config::{
-    AdminConfig, Config, Delivery, IngestConfig, Listen, Location, PluginsConfig, RouteAuth,
-    RouteConfig, RoutePath, Secret, SecretValue, SecretVersion, Secrets, Sources, StorageConfig,
+    AdminConfig, Config, Delivery, IngestConfig, Listen, Location, LogConfig, PluginsConfig,
+    RouteAuth, RouteConfig, RoutePath, Secret, SecretValue, SecretVersion, Secrets, Sources,
+    StorageConfig,
 };
 use sluice::ingest::{
-    Drained, Ingest, Listener, Parts, RefusedFilter, RefusedRequest, RefusedRing,
+    Drained, Ingest, Listener, Listeners, Parts, RefusedFilter, RefusedRequest, RefusedRing,
 };
 use sluice::model::{
     AdapterName, Answer, DestinationName, ManualClock, RouteName, SecretName, UnixMillis,
@@ -39,6 +40,7 @@ pub(crate) struct Gateway {
     pub(crate) storage: Arc<Memory>,
     pub(crate) ring: Arc<RefusedRing>,
     pub(crate) swap: Arc<ArcSwap<Snapshot>>,
+    pub(crate) listeners: Listeners,
     shutdown: CancellationToken,
     run: JoinSet<Drained>,
 }
@@ -120,6 +122,7 @@ pub(crate) fn snapshot(generation: u64, plan: &Plan) -> Snapshot {
             ballast: 0,
         },
         plugins: PluginsConfig { directory: "unused".into(), size_max: 1, cache: "unused".into() },
+        log: LogConfig::default(),
         secrets: Secrets::default(),
         adapters: BTreeMap::new(),
         routes: BTreeMap::new(),
@@ -150,12 +153,8 @@ pub(crate) fn snapshot(generation: u64, plan: &Plan) -> Snapshot {
         };
         (config.name.clone(), Arc::new(bound))
     };
-    Snapshot {
-        generation,
-        config: Arc::new(config),
-        adapters: BTreeMap::new(),
-        routes: plan.routes.iter().map(bind).collect(),
-    }
+    let routes = plan.routes.iter().map(bind).collect();
+    Snapshot::new(generation, Arc::new(config), BTreeMap::new(), routes)
 }
 
 impl Gateway {
@@ -174,8 +173,11 @@ impl Gateway {
         };
         let shutdown = CancellationToken::new();
         let mut run = JoinSet::new();
-        run.spawn(Ingest::new(listener, parts).run(shutdown.clone()));
-        Self { addr, adapter: Arc::clone(&plan.adapter), storage, ring, swap, shutdown, run }
+        let ingest = Ingest::new(listener, parts);
+        let listeners = ingest.listeners();
+        run.spawn(ingest.run(shutdown.clone()));
+        let adapter = Arc::clone(&plan.adapter);
+        Self { addr, adapter, storage, ring, swap, listeners, shutdown, run }
     }
 
     pub(crate) async fn client(&self) -> Client {

@@ -19,6 +19,8 @@ mod endings;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod listeners;
+#[cfg(test)]
 mod overload;
 #[cfg(test)]
 mod routes;

@@ -17,6 +17,7 @@ mod hostile;
 mod interop;
 mod properties;
 mod random;
+mod reload;
 mod sandbox;
 mod secrecy;
 mod supply;

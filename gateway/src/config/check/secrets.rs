@@ -2,7 +2,7 @@
 
 use super::super::secret::read::{Unreadable, from_environment, from_file};
 use super::super::section::{Section, table};
-use super::super::{Location, Problems, Secret, Secrets};
+use super::super::{Inputs, Location, Problems, Secret, Secrets};
 use super::Environment;
 use crate::model::SecretName;
 use base64::Engine as _;
@@ -18,6 +18,7 @@ const SIGNING_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 pub(super) fn check(
     root: &mut Section<'_>,
     environment: Environment<'_>,
+    inputs: &mut Inputs,
     problems: &mut Problems,
 ) -> Secrets {
     let mut secrets = Secrets::default();
@@ -30,6 +31,9 @@ pub(super) fn check(
         }
         let mut section = Section::of(node, problems);
         let file = section.path("file", problems);
+        if let Some((_, path)) = &file {
+            inputs.add_file(path);
+        }
         let variable = section.string("env", problems);
         let is_given = section.place_of("file").is_some() || section.place_of("env").is_some();
         section.finish(&[], problems);

@@ -1,10 +1,12 @@
-//! The sections that exist once: `[ingest]`, `[admin]`, `[storage]`, `[plugins]`.
+//! The sections that exist once: `[ingest]`, `[admin]`, `[storage]`, `[plugins]`, `[log]`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::checked::{IngestConfig, Listen, PluginsConfig, StorageConfig};
+use tracing::level_filters::LevelFilter;
+
+use super::super::checked::{IngestConfig, Listen, LogConfig, PluginsConfig, StorageConfig};
 use super::super::section::{Bounds, Section, path, shown};
 use super::super::{Problems, Secret, Secrets};
 use super::names::Names;
@@ -44,8 +46,11 @@ const RETENTION: Bounds<Duration> = Bounds::new(
     Duration::from_secs(3_650 * DAY),
 );
 
+/// The most that `plugins.size_max` can allow: compiling takes memory in proportion.
+pub(crate) const COMPONENT_BYTES_MAX: u64 = 64 * MIB;
+
 const BALLAST: Bounds<u64> = Bounds::new(64 * MIB, 0, 10 * GIB);
-const PLUGIN_SIZE_MAX: Bounds<u64> = Bounds::new(2 * MIB, KIB, 64 * MIB);
+const PLUGIN_SIZE_MAX: Bounds<u64> = Bounds::new(2 * MIB, KIB, COMPONENT_BYTES_MAX);
 
 const fn deadline(default_secs: u64, max_secs: u64) -> Bounds<Duration> {
     Bounds::new(Duration::from_secs(default_secs), DEADLINE_MIN, Duration::from_secs(max_secs))
@@ -112,6 +117,20 @@ pub(super) fn plugins(
         size_max: section.size("size_max", &PLUGIN_SIZE_MAX, problems),
         cache: section.path("cache", problems).map_or(default_cache, |(_, path)| path),
     };
+    section.finish(&[], problems);
+    config
+}
+
+pub(super) fn log(mut section: Section<'_>, problems: &mut Problems) -> LogConfig {
+    const LEVELS: [(&str, LevelFilter); 6] = [
+        ("off", LevelFilter::OFF),
+        ("error", LevelFilter::ERROR),
+        ("warn", LevelFilter::WARN),
+        ("info", LevelFilter::INFO),
+        ("debug", LevelFilter::DEBUG),
+        ("trace", LevelFilter::TRACE),
+    ];
+    let config = LogConfig { level: section.choice("level", &LEVELS, problems) };
     section.finish(&[], problems);
     config
 }

@@ -102,7 +102,7 @@ async fn failures_are_retried_on_the_schedule_and_then_given_up() {
     let row = bench.storage.row(id);
     assert_eq!(row.reason(), Some(DeadLetterReason::RetriesExhausted));
     assert_eq!(attempt_times(&row), [0, 5, 305, 2_105, 9_305, 27_305, 63_305]);
-    let looks = bench.storage.leases.load(std::sync::atomic::Ordering::SeqCst);
+    let looks = bench.storage.leases.load(Ordering::SeqCst);
     // Once each poll of 10 s, and for the attempts: no busy loop in 17 hours.
     assert!(looks < 63_305 / 10 + 100, "{looks}");
     bench.stop().await;
@@ -191,7 +191,7 @@ async fn no_more_attempts_are_under_way_than_allowed() {
         bench.storage.owe("ledger", number);
     }
     bench.storage.until_all(is_settled).await;
-    assert_eq!(bench.carrier.peak.load(std::sync::atomic::Ordering::SeqCst), 4);
+    assert_eq!(bench.carrier.peak.load(Ordering::SeqCst), 4);
     assert!(bench.storage.rows().iter().all(|row| row.attempts.len() == 1));
     bench.stop().await;
 }
@@ -213,7 +213,7 @@ async fn at_shutdown_what_was_started_is_finished_and_recorded_and_nothing_else_
 #[tokio::test(start_paused = true)]
 async fn a_record_that_storage_refused_is_made_later_without_a_second_attempt() {
     let bench = Bench::start([]);
-    bench.storage.refuse_records.store(3, std::sync::atomic::Ordering::SeqCst);
+    bench.storage.refuse_records.store(3, Ordering::SeqCst);
     let id = bench.storage.owe("ledger", 1);
     bench.storage.until_all(is_settled).await;
     assert_eq!(bench.storage.row(id).attempts.len(), 1);

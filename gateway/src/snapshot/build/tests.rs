@@ -60,13 +60,14 @@ impl Loader for Scripted {
 
     fn configure(
         &self,
+        _adapter: &AdapterName,
         plugin: &Self::Plugin,
         settings: &Settings,
         routes: &[(RouteName, Settings)],
-    ) -> Result<ScriptedAdapter, ConfigureError> {
+    ) -> Result<Arc<ScriptedAdapter>, ConfigureError> {
         self.configured.borrow_mut().push((settings.clone(), routes.to_vec()));
         if self.complaints.is_empty() {
-            Ok(ScriptedAdapter(Arc::clone(plugin)))
+            Ok(Arc::new(ScriptedAdapter(Arc::clone(plugin))))
         } else {
             Err(ConfigureError::Problems(self.complaints.clone()))
         }
@@ -295,13 +296,13 @@ fn a_guests_text_is_cut_and_cleaned() {
 }
 
 #[test]
-fn the_sandbox_gets_the_configured_limits() {
+fn the_sandbox_gets_the_configured_cache_and_room_for_what_a_reload_may_allow() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sluice.toml");
     std::fs::write(&path, format!("{BASE}plugins.size_max = '4MiB'\nplugins.cache = 'c'\n"))
         .unwrap();
     let config = config::load_with(&path, &environment).unwrap();
     let limits = sandbox_limits(&config);
-    assert_eq!(limits.component_bytes_max, 4 << 20);
+    assert_eq!(limits.component_bytes_max, COMPONENT_BYTES_MAX);
     assert_eq!(limits.cache.as_deref(), Some(folder.path().join("c")).as_deref().map(Path::new));
 }

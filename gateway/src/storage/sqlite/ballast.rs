@@ -33,6 +33,11 @@ impl Room {
         Self { path, bytes, reserve, warned: false }
     }
 
+    /// How large it is to be from now on.
+    pub(super) const fn set_size(&mut self, bytes: u64) {
+        self.bytes = bytes;
+    }
+
     /// Deletes the ballast: its room is for what must go on.
     pub(super) fn release(&self) {
         match fs::remove_file(&self.path) {

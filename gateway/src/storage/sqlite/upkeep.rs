@@ -94,6 +94,16 @@ impl Writer<'_> {
         self.next_look = Instant::now() + next;
     }
 
+    /// Keeps a ballast of another size. On a full disk it waits until there is room.
+    pub(super) fn set_ballast(&mut self, bytes: u64) {
+        self.room.set_size(bytes);
+        if !self.shared.full.load(Ordering::Acquire)
+            && !self.room.restore(unused_bytes(self.connection))
+        {
+            tracing::warn!("There is no room on the disk for a ballast of that size.");
+        }
+    }
+
     /// Where there is room again, makes the ballast again and takes commits.
     fn look_for_room(&mut self) {
         self.checkpoint("TRUNCATE");

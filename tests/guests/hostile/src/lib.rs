@@ -19,6 +19,8 @@ use bindings::{DeliveredEvent, Guest, Outcome, Problem, Rejection};
 static MARKER: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
+const DESCRIPTION: &str = include_str!("describe.json");
+
 thread_local! {
     /// Settings, as `configure` took them: by route, the adapter's own under the empty name.
     static SETTINGS: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
@@ -28,7 +30,7 @@ struct Hostile;
 
 impl Guest for Hostile {
     fn describe() -> String {
-        include_str!("describe.json").to_owned()
+        DESCRIPTION.to_owned()
     }
 
     fn configure(settings: String, routes: Vec<(String, String)>) -> Result<(), Vec<Problem>> {
@@ -64,6 +66,7 @@ impl Guest for Hostile {
         }
         match word {
             "settings" => Ok(outcomes::answering(&settings())),
+            "tell" => Ok(outcomes::telling(rest, &format!("{} {}", version(), settings()))),
             "echo" => Ok(outcomes::answering(&outcomes::everything())),
             "reject" => Err(outcomes::rejection(401, "secret_mismatch", rest)),
             "reject-200" => Err(outcomes::rejection(200, "fine", "")),
@@ -117,6 +120,12 @@ fn parse(body: &str) -> Outcome {
         Ok(value) => outcomes::accepted(&value.to_string()),
         Err(_) => outcomes::answering("not JSON"),
     }
+}
+
+/// As `describe` tells it.
+fn version() -> String {
+    let described: serde_json::Value = serde_json::from_str(DESCRIPTION).unwrap_or_default();
+    described.get("version").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn settings() -> String {

@@ -22,6 +22,15 @@ pub(crate) fn accepted(data: &str) -> Outcome {
     outcome
 }
 
+/// One event with this id, for a test that counts them, and an answer that says by what it was made.
+pub(crate) fn telling(id: &str, by: &str) -> Outcome {
+    let mut outcome = answering(by);
+    let data = serde_json::json!({ "id": id, "by": by }).to_string();
+    let event = Event { idempotency: Some(key(id)), ..event(&data) };
+    outcome.events.push(event);
+    outcome
+}
+
 /// An outcome that breaks the contract in the way that `word` names. `None`: no such word.
 pub(crate) fn invalid(word: &str) -> Option<Outcome> {
     let mut outcome = accepted("{\"a\":1}");
