@@ -1,5 +1,6 @@
 //! What the bench is made of: load, counts and the table. `src/bin/bench.rs` puts it in order.
 
+pub mod adapters;
 pub mod call;
 pub mod counts;
 pub mod load;

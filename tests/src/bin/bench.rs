@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
+use sluice_tests::bench::adapters;
 use sluice_tests::bench::counts::{Lines, stored_events};
 use sluice_tests::bench::load::{self, Plan};
 use sluice_tests::bench::table::{Bar, Figure, render};
@@ -46,6 +47,9 @@ struct Options {
     /// Measure the bare server alone.
     #[arg(long)]
     bare: bool,
+    /// Measure the adapters alone: a call of each, and its component.
+    #[arg(long)]
+    adapters: bool,
 }
 
 /// The bare server as a process, killed on drop.
@@ -106,6 +110,11 @@ async fn main() -> anyhow::Result<()> {
         for _ in 0..options.rounds {
             show("bare hyper", &wrk::run(address, VKYC_PATH, "bare", time)?);
         }
+        return Ok(());
+    }
+    println!("Calling each adapter {} times", options.calls);
+    println!("\n{}", adapters::render(&adapters::costs(options.calls)?));
+    if options.adapters {
         return Ok(());
     }
     println!("Calling the adapter {} times", options.calls);
