@@ -7,6 +7,10 @@
 pub enum Fault {
     /// Answer 2xx before the commit: breaks promise 1.
     AckBeforeCommit,
+    /// Apply changed files at once, however they are being written: breaks promise 8.
+    ApplyAtOnce,
+    /// Drain every listener at a reload: breaks promise 8.
+    DrainAtReload,
 }
 
 impl Fault {
@@ -17,6 +21,8 @@ impl Fault {
         static CHOSEN: std::sync::OnceLock<Option<Fault>> = std::sync::OnceLock::new();
         let chosen = CHOSEN.get_or_init(|| match std::env::var("SLUICE_FAULT").as_deref() {
             Ok("ack-before-commit") => Some(Self::AckBeforeCommit),
+            Ok("apply-at-once") => Some(Self::ApplyAtOnce),
+            Ok("drain-at-reload") => Some(Self::DrainAtReload),
             Ok(_) | Err(_) => None,
         });
         *chosen == Some(self)

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Drained, Ingest, Listener, Shared, listener};
 use crate::config::Listen;
+use crate::faults::Fault;
 
 /// Changes that wait while one is made: reloads come one after the other.
 const RESHAPES_MAX: usize = 1;
@@ -79,7 +80,7 @@ impl Running {
     fn reshape(&mut self, Reshape { kept, added, done }: Reshape) {
         self.shared.take_up();
         self.accepting.retain(|(listen, stop)| {
-            let stays = kept.contains(listen);
+            let stays = kept.contains(listen) && !Fault::DrainAtReload.is_on();
             if !stays {
                 stop.cancel();
             }

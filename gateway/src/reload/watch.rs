@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::settle::{Seen, Settling, Verdict};
 use super::{AskKind, Reloads};
 use crate::config::{Fingerprint, Inputs, Look, Watched};
+use crate::faults::Fault;
 use crate::telemetry::Happening as _;
 use crate::telemetry::reload::{NotSettling, WatchFailed};
 
@@ -90,7 +91,11 @@ pub async fn run(mut known: watch::Receiver<Known>, reloads: Reloads, shutdown: 
                 watcher.follow(&inputs).await;
                 let Some(fingerprint) = look(&inputs, Look::Bytes).await else { continue };
                 let now = Instant::now();
-                match settling.look(fingerprint, now) {
+                let mut verdict = settling.look(fingerprint, now);
+                if matches!(verdict, Verdict::Wait(_)) && Fault::ApplyAtOnce.is_on() {
+                    verdict = Verdict::Settled(fingerprint);
+                }
+                match verdict {
                     Verdict::Still => {}
                     Verdict::Wait(until) => look_at = Some(until),
                     Verdict::Settled(settled) => {

@@ -8,7 +8,7 @@ mod triggers;
 
 use serde_json::Value;
 use sluice_tests::provider::vkyc_payload;
-use sluice_tests::{Gateway, Home, HomeBuilder, artifact, vkyc_request};
+use sluice_tests::{Gateway, Home, HomeBuilder, artifact};
 
 /// A gateway's home with the VKYC route and a folder for further ones.
 fn home() -> Home {

@@ -43,9 +43,13 @@ struct Load {
 
 impl Load {
     async fn start() -> Self {
+        Self::start_with(&[("SLUICE_LOG", "info")]).await
+    }
+
+    async fn start_with(environment: &[(&str, &str)]) -> Self {
         let home = home();
         home.replace("routes/hostile.toml", hostile_route("0")).unwrap();
-        let gateway = home.start_with(&[("SLUICE_LOG", "info")]).await.unwrap();
+        let gateway = home.start_with(environment).await.unwrap();
         Self {
             home,
             gateway: Arc::new(gateway),
@@ -312,6 +316,20 @@ async fn reloads_under_load_drop_no_request_and_mix_no_generations() {
         let last = memories[memories.len() - 1];
         assert!(last <= warm * 1.05, "{warm} MiB grew to {last}");
     }
+}
+
+/// The control: a gateway that drains its listener at a reload breaks connections off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_drains_at_a_reload_fails_this_test() {
+    let load = Load::start_with(&[("SLUICE_FAULT", "drain-at-reload")]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (answered, ()) = tokio::join!(load.run(Arc::clone(&stop)), async {
+        load.gateway.reload().await.unwrap();
+        let broken = || async { load.broken.load(Ordering::Relaxed).then_some(()) };
+        wait_until("a broken connection", Duration::from_secs(30), broken).await.unwrap();
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(answered.iter().any(|one| one.status.is_none()), "a request without an answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

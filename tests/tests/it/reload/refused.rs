@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use serde_json::Value;
-use sluice_tests::provider::vkyc_payload;
 use sluice_tests::reload::{changes, problems};
 use sluice_tests::{Gateway, Home, VKYC_SECRET};
 
@@ -137,36 +136,45 @@ async fn the_storage_url_asks_for_a_restart_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_written_in_two_steps_is_never_applied_half() {
+    let reloads = two_steps(10, &[]).await;
+    assert!(reloads.len() > 9, "{reloads:#?}");
+    for record in &reloads {
+        assert_eq!(record["result"], "applied", "{record}");
+        assert!(!removes_a_route(record), "{record}");
+    }
+}
+
+/// The control: a gateway that does not wait until files have come to rest applies the first half.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_applies_files_at_once_fails_this_test() {
+    let reloads = two_steps(10, &[("SLUICE_FAULT", "apply-at-once")]).await;
+    assert!(reloads.iter().any(removes_a_route), "{reloads:#?}");
+}
+
+fn removes_a_route(record: &Value) -> bool {
+    changes(record).iter().any(|change| change.contains("removed"))
+}
+
+/// Writes the main file in two steps, again and again, and returns all reloads.
+async fn two_steps(rounds: u32, environment: &[(&str, &str)]) -> Vec<Value> {
     let home = home();
-    let gateway = home.start_unprivileged().await.unwrap();
+    let gateway = home.start_with(environment).await.unwrap();
     let text = home.config_text().unwrap();
-    let before_routes = text.find("[routes.vkyc]").unwrap();
     // The first part parses, and has no route at all.
-    let (first, _) = text.split_at(before_routes);
-    for round in 1..=10_u32 {
-        let whole = format!(
-            "# {round}\n{}",
-            text.replace("[ingest]", &format!("[ingest]\nbody_max = \"{round}MiB\""))
-        );
+    let (first, _) = text.split_at(text.find("[routes.vkyc]").unwrap());
+    for round in 1..=rounds {
+        let limit = format!("[ingest]\nrequests_in_flight_max = {round}");
         fs::write(home.config(), first).unwrap();
         // The writer's pause: nothing waits for anything here.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        fs::write(home.config(), whole).unwrap();
-        let said = format!(" → {round}.0 MiB");
-        if round > 1 {
-            let is_it =
-                |record: &Value| changes(record).iter().any(|change| change.contains(&said));
-            gateway.reloaded_since(0, &said, is_it).await.unwrap();
-        }
-        accepts(&gateway, &format!("trn:vkyc:round-{round}")).await;
+        fs::write(home.config(), text.replace("[ingest]", &limit)).unwrap();
+        let said = format!("→ {round}");
+        let is_it = |record: &Value| {
+            is(record, "files", "applied")
+                && changes(record).iter().any(|change| change.ends_with(&said))
+        };
+        gateway.reloaded_since(0, &said, is_it).await.unwrap();
     }
-    let reloads = gateway.reloads().await.unwrap();
-    for record in &reloads {
-        assert_eq!(record["result"], "applied", "{record}");
-        assert!(changes(record).iter().all(|change| !change.contains("removed")), "{record}");
-    }
-    assert_eq!(
-        gateway.send(super::vkyc_request(vkyc_payload("trn:vkyc:end"))).await.unwrap().status,
-        200
-    );
+    accepts(&gateway, "trn:vkyc:end").await;
+    gateway.reloads().await.unwrap()
 }

@@ -140,6 +140,26 @@ async fn a_signal_and_the_command_reload_and_a_dry_run_only_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_signals_is_some_reloads_and_no_harm() {
+    let home = home();
+    let gateway = home.start_with(&[("SLUICE_LOG", "info")]).await.unwrap();
+    for _ in 0..50 {
+        gateway.signal("HUP").unwrap();
+    }
+    accepts(&gateway, "trn:vkyc:storm").await;
+    gateway.reload().await.unwrap();
+    let reloads = gateway.reloads().await.unwrap();
+    assert!((3..=52).contains(&reloads.len()), "{}", reloads.len());
+    // One generation each, in order.
+    for (record, generation) in reloads.iter().rev().zip(1..) {
+        assert_eq!(
+            (&record["result"], &record["generation"]),
+            (&"applied".into(), &generation.into())
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_tells_what_would_change_and_changes_nothing() {
     let home = home();
     let gateway = home.start_with(&[("SLUICE_LOG", "info")]).await.unwrap();
