@@ -35,7 +35,9 @@ use arc_swap::ArcSwap;
 
 pub use cache::CacheCounts;
 use cache::{Cache, Fingerprint, Name};
-pub use describe::{Description, EventType, FactColumn, PausedAnswer, SecretRole, Travels, View};
+pub use describe::{
+    Description, EventType, FactColumn, PausedAnswer, SecretRole, SettingIs, Travels, View,
+};
 
 use configure::Start;
 use engine::Runtime;

@@ -55,8 +55,21 @@ pub struct SecretRole {
     role: Cow<'static, str>,
     /// A route without it is a configuration problem.
     required: bool,
+    /// With this setting the route neither needs it nor may have it: every secret that a route has
+    /// must match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unless: Option<SettingIs>,
     summary: Cow<'static, str>,
     travels: Travels,
+}
+
+/// A route's setting and one of its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SettingIs {
+    /// Dotted path of the setting.
+    setting: Cow<'static, str>,
+    /// The value, a text.
+    is: Cow<'static, str>,
 }
 
 /// Where a secret travels in a request, and so what the gateway compares and masks.
@@ -106,6 +119,14 @@ pub struct View {
 pub struct FactColumn {
     name: Cow<'static, str>,
     label: Cow<'static, str>,
+}
+
+impl SettingIs {
+    /// The setting at this dotted path has this value.
+    #[must_use]
+    pub const fn new(setting: &'static str, is: &'static str) -> Self {
+        Self { setting: Cow::Borrowed(setting), is: Cow::Borrowed(is) }
+    }
 }
 
 impl Travels {
@@ -191,6 +212,23 @@ impl Description {
         self.secret(role, travels, summary, true)
     }
 
+    /// A secret without which no route may use the adapter, but for routes with the setting
+    /// `unless`: those may not have it, since every secret that a route has must match.
+    #[must_use]
+    pub fn secret_unless(
+        self,
+        role: &'static str,
+        travels: Travels,
+        summary: &'static str,
+        unless: SettingIs,
+    ) -> Self {
+        let mut about = self.secret(role, travels, summary, true);
+        if let Some(secret) = about.secrets.last_mut() {
+            secret.unless = Some(unless);
+        }
+        about
+    }
+
     /// A secret that a route may have. What a route has must match.
     #[must_use]
     pub fn optional_secret(
@@ -210,7 +248,7 @@ impl Description {
         required: bool,
     ) -> Self {
         let (role, summary) = (role.into(), summary.into());
-        self.secrets.push(SecretRole { role, required, summary, travels });
+        self.secrets.push(SecretRole { role, required, unless: None, summary, travels });
         self
     }
 
@@ -320,6 +358,7 @@ mod tests {
                 Travels::header("x-a").named_by("header").after("Bearer "),
                 "H.",
             )
+            .secret_unless("old", Travels::Key, "O.", SettingIs::new("signed.old", "no"))
             .state_version(2)
             .fact("kind", "Kind");
         let json: serde_json::Value = serde_json::from_str(&description.to_json()).unwrap();
@@ -331,6 +370,8 @@ mod tests {
                 { "role": "key", "required": true, "summary": "The key.", "travels": { "in": "key" } },
                 { "role": "header", "required": false, "summary": "H.", "travels":
                     { "in": "header", "name": "x-a", "prefix": "Bearer ", "setting": "header" } },
+                { "role": "old", "required": true, "unless": { "setting": "signed.old", "is": "no" },
+                    "summary": "O.", "travels": { "in": "key" } },
             ])
         );
         assert_eq!(json["state_version"], 2);

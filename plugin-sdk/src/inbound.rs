@@ -106,9 +106,7 @@ impl Inbound {
     ///
     /// As [`Self::json`]; 400 `duplicate_key` too.
     pub fn json_strict<'a, T: Deserialize<'a>>(&'a self) -> Result<Document<'a, T>, Rejection> {
-        let document = json::read_object(self.text()?)?;
-        json::refuse_duplicate_keys(self.text()?)?;
-        Ok(document)
+        json::read_strict_object(self.text()?)
     }
 
     /// The body as `application/x-www-form-urlencoded` pairs, in order.

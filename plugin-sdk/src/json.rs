@@ -57,26 +57,43 @@ pub struct Document<'a, T> {
 /// 400 `malformed_body`, as [`crate::Inbound::json`] says. The detail holds a position and
 /// nothing of the text.
 pub fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<Document<'a, T>, Rejection> {
+    read_checked(text, |_| Ok(()))
+}
+
+/// As [`read_object`], and no object in it, however deep, may name a key twice.
+///
+/// # Errors
+///
+/// As [`read_object`]; 400 `duplicate_key` too.
+pub fn read_strict_object<'a, T: Deserialize<'a>>(
+    text: &'a str,
+) -> Result<Document<'a, T>, Rejection> {
+    read_checked(text, refuse_duplicate_keys)
+}
+
+fn read_checked<'a, T: Deserialize<'a>>(
+    text: &'a str,
+    check: impl FnOnce(&str) -> Result<(), Rejection>,
+) -> Result<Document<'a, T>, Rejection> {
     let text = text.trim_ascii();
     scan::check(text).map_err(Rejection::malformed_body)?;
     if !text.starts_with('{') {
         return Err(Rejection::malformed_body("the body is not a JSON object"));
     }
+    // First, since a `T` complains of a key twice only where it knows the key, and otherwise.
+    check(text)?;
     let value = serde_json::from_str(text).map_err(|error| malformed(&error))?;
     Ok(Document { value, original: Original(text) })
 }
 
-/// Refuses a text in which any object names a key twice.
+/// Refuses JSON text in which any object names a key twice. Of text that is not JSON it may say
+/// anything.
 ///
 /// # Errors
 ///
-/// 400 `duplicate_key`; 400 `malformed_body` where the text is not JSON.
+/// 400 `duplicate_key`.
 pub fn refuse_duplicate_keys(text: &str) -> Result<(), Rejection> {
-    match scan::has_duplicate_keys(text) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(duplicate_key()),
-        Err(error) => Err(malformed(&error)),
-    }
+    if scan::has_duplicate_keys(text) { Err(duplicate_key()) } else { Ok(()) }
 }
 
 fn duplicate_key() -> Rejection {

@@ -28,6 +28,7 @@ pub mod redaction;
 pub mod register;
 mod rejection;
 pub mod settings;
+mod some_if_any;
 pub mod state;
 mod telephone;
 #[cfg(not(target_arch = "wasm32"))]
@@ -37,7 +38,9 @@ pub mod verification;
 mod warning;
 
 pub use adapter::{Adapter, Configured, description};
-pub use describe::{Description, EventType, FactColumn, PausedAnswer, SecretRole, Travels, View};
+pub use describe::{
+    Description, EventType, FactColumn, PausedAnswer, SecretRole, SettingIs, Travels, View,
+};
 pub use inbound::{Inbound, PAIRS_MAX, Pairs};
 pub use json::{Document, Loose, Object, Original, Reader};
 pub use key::{Key, digest_hex};

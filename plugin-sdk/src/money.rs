@@ -3,7 +3,6 @@ mod currency;
 use std::borrow::Cow;
 
 use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -75,13 +74,16 @@ impl<'a> Money<'a> {
     }
 
     fn new(amount: Cow<'a, str>, value: Decimal, currency: Option<String>) -> Self {
-        let minor_units = currency
-            .as_deref()
-            .and_then(minor_digits)
-            .and_then(|digits| value.checked_mul(Decimal::from(10_u32.pow(digits))))
-            .filter(|minor| minor.fract().is_zero())
-            .and_then(|minor| minor.to_i64());
+        let digits = currency.as_deref().and_then(minor_digits);
+        let minor_units = digits.and_then(|digits| in_minor_units(&value, digits));
         Self { amount, currency, minor_units }
+    }
+
+    /// The amount as a whole number and the count of its decimals: `86.000` is 86000 and 3. `None`
+    /// where `amount` was made by hand and is no decimal of up to 28 digits.
+    #[must_use]
+    pub fn units_and_scale(&self) -> Option<(i128, u32)> {
+        parse(&self.amount).map(|value| (value.mantissa(), value.scale()))
     }
 
     /// Whether it is more than nothing.
@@ -96,6 +98,20 @@ impl<'a> Money<'a> {
     pub fn is_finer_than_minor_units(&self) -> bool {
         self.minor_units.is_none() && self.currency.as_deref().and_then(minor_digits).is_some()
     }
+}
+
+/// The amount in units of `digits` decimals, where it is a whole number of them.
+fn in_minor_units(value: &Decimal, digits: u32) -> Option<i64> {
+    let (units, scale) = (value.mantissa(), value.scale());
+    if let Some(missing) = digits.checked_sub(scale) {
+        return i64::try_from(units).ok()?.checked_mul(10_i64.pow(missing));
+    }
+    let surplus = 10_i128.pow(scale - digits);
+    if let (Ok(units), Ok(surplus)) = (i64::try_from(units), i64::try_from(surplus)) {
+        return (units % surplus == 0).then_some(units / surplus);
+    }
+    // What 64 bits do not hold is rare, and slow in a sandbox.
+    (units % surplus == 0).then(|| i64::try_from(units / surplus).ok()).flatten()
 }
 
 /// `-?[0-9]+(\.[0-9]+)?`, exactly.
@@ -135,6 +151,10 @@ mod tests {
         check("1", Some("TRY"), "1", Some("TRY"), Some(100));
         check("500", Some("JPY"), "500", Some("JPY"), Some(500));
         check("500.00", Some("JPY"), "500.00", Some("JPY"), Some(500));
+        check("86", Some("KWD"), "86", Some("KWD"), Some(86_000));
+        check("86.0005", Some("KWD"), "86.0005", Some("KWD"), None);
+        check("0.001", Some("BHD"), "0.001", Some("BHD"), Some(1));
+        check("500.5", Some("JPY"), "500.5", Some("JPY"), None);
         check("-0.5", Some("EUR"), "-0.5", Some("EUR"), Some(-50));
         check("9.999", Some("USD"), "9.999", Some("USD"), None);
         check("1.00", Some("XYZ"), "1.00", Some("XYZ"), None);
@@ -142,6 +162,27 @@ mod tests {
         check("1.00", Some(""), "1.00", None, None);
         check("20.000 KWD", None, "20.000", Some("KWD"), Some(20_000));
         check(" 20.000 kwd", Some("KWD"), "20.000", Some("KWD"), Some(20_000));
+        check(
+            "9.9900000000000000000000000",
+            Some("USD"),
+            "9.9900000000000000000000000",
+            Some("USD"),
+            Some(999),
+        );
+        check(
+            "9.9900000000000000000000001",
+            Some("USD"),
+            "9.9900000000000000000000001",
+            Some("USD"),
+            None,
+        );
+        check(
+            "92233720368547758.07",
+            Some("USD"),
+            "92233720368547758.07",
+            Some("USD"),
+            Some(i64::MAX),
+        );
         check("92233720368547758.08", Some("USD"), "92233720368547758.08", Some("USD"), None);
     }
 
@@ -170,6 +211,21 @@ mod tests {
     }
 
     #[test]
+    fn units_and_scale_are_exact() {
+        for (text, expected) in [
+            ("86.000 KWD", (86_000, 3)),
+            ("0", (0, 0)),
+            ("-0.50", (-50, 2)),
+            ("00012", (12, 0)),
+            ("7922816251426433759354395.033", (7_922_816_251_426_433_759_354_395_033, 3)),
+        ] {
+            assert_eq!(Money::read(text.into(), None).unwrap().units_and_scale(), Some(expected));
+        }
+        let by_hand = Money { amount: "1,5".into(), currency: None, minor_units: None };
+        assert_eq!(by_hand.units_and_scale(), None);
+    }
+
+    #[test]
     fn numbers_may_have_an_exponent() {
         let money = Money::read_number("1.5E1".into(), Some("USD")).unwrap();
         assert_eq!((money.amount.as_ref(), money.minor_units), ("15", Some(1500)));
@@ -184,6 +240,27 @@ mod tests {
             let money = Money::read(text.as_str().into(), Some("USD")).unwrap();
             prop_assert_eq!(money.minor_units, Some(cents));
             prop_assert_eq!(money.amount.as_ref(), text.as_str());
+        }
+
+        /// Whatever the currency's digits: units, scale and minor units tell the same amount, and the
+        /// text is what was sent.
+        #[test]
+        fn every_number_of_decimals_is_exact(
+            units in 0..1_000_000_000_000_i64, scale in 0..6_u32,
+            (code, digits) in prop::sample::select(vec![("JPY", 0_u32), ("USD", 2), ("KWD", 3)]),
+        ) {
+            let text = format!("{:0width$}", units, width = scale as usize + 1);
+            let (whole, fraction) = text.split_at(text.len() - scale as usize);
+            let point = if scale > 0 { "." } else { "" };
+            let text = format!("{whole}{point}{fraction}");
+            let money = Money::read(text.clone().into(), Some(code)).unwrap();
+            prop_assert_eq!(money.amount.as_ref(), text.as_str());
+            prop_assert_eq!(money.units_and_scale(), Some((units.into(), scale)));
+            let (shifted, rest) = match digits.checked_sub(scale) {
+                Some(more) => (units * 10_i64.pow(more), 0),
+                None => (units / 10_i64.pow(scale - digits), units % 10_i64.pow(scale - digits)),
+            };
+            prop_assert_eq!(money.minor_units, (rest == 0).then_some(shifted));
         }
 
         #[test]

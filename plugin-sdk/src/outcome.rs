@@ -259,6 +259,16 @@ impl Outcome {
         facts
     }
 
+    /// The types of its events.
+    pub fn event_types(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().map(|event| event.kind.as_ref())
+    }
+
+    /// The texts of its events' idempotency keys, of those that have one.
+    pub fn idempotency_keys(&self) -> impl Iterator<Item = &str> {
+        self.events.iter().filter_map(|event| event.key.as_ref()).map(Key::value)
+    }
+
     /// The data of its events, as JSON text.
     pub fn event_data(&self) -> impl Iterator<Item = &str> {
         self.events.iter().map(|event| event.data.as_str())

@@ -147,9 +147,22 @@ pub struct SecretRole {
     /// A route without it is a configuration problem.
     #[serde(default)]
     pub required: bool,
+    /// With this setting the route neither needs it nor may have it: every secret that a route has
+    /// must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unless: Option<SettingIs>,
     #[serde(default)]
     pub summary: String,
     pub travels: Travels,
+}
+
+/// A route's setting and one of its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingIs {
+    /// Dotted path of the setting.
+    pub setting: String,
+    /// The value, a text.
+    pub is: String,
 }
 
 /// Where a secret travels in a request, and so what the host compares and masks.

@@ -90,6 +90,13 @@ impl<'a> Loose<'a> {
         serde_json::from_str(literal).ok()
     }
 
+    /// Reads it as a list, where it is one.
+    #[must_use]
+    pub fn list<T: Deserialize<'a>>(self) -> Option<Vec<T>> {
+        let literal = self.literal().filter(|literal| literal.starts_with('['))?;
+        serde_json::from_str(literal).ok()
+    }
+
     /// A string, or the literal of a number or boolean; `""` is absent.
     ///
     /// # Errors
@@ -243,6 +250,23 @@ mod tests {
             ("99999999999999999999", Err(NOT_INTEGER)),
         ] {
             assert_eq!(loose(text).integer(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn objects_and_lists_are_read_where_they_are() {
+        for (text, object, list) in [
+            (r#"{"v":1}"#, Some("1"), None),
+            ("{}", Some(""), None),
+            (r#"[{"v":1}, "x"]"#, None, Some(2)),
+            ("[]", None, Some(0)),
+            ("\"{}\"", None, None),
+            ("1", None, None),
+        ] {
+            let one = loose(text).object::<One<'_>>();
+            assert_eq!(one.map(|one| one.v.literal().unwrap_or_default()), object, "{text}");
+            let items = loose(text).list::<crate::Object<One<'_>>>();
+            assert_eq!(items.map(|items| items.len()), list, "{text}");
         }
     }
 

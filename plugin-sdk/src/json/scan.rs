@@ -1,10 +1,6 @@
 //! One pass over JSON text for what the parser lets through.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::DEPTH_MAX;
 
@@ -60,70 +56,89 @@ fn code_unit(rest: &mut std::slice::Iter<'_, u8>) -> u32 {
         .fold(0, |unit, &byte| unit << 4 | char::from(byte).to_digit(16).unwrap_or_default())
 }
 
-/// Whether any object in `text` names a key twice. `text` has passed [`check`], which bounds the
-/// recursion.
-pub(super) fn has_duplicate_keys(text: &str) -> Result<bool, serde_json::Error> {
-    let mut found = false;
-    let mut from = serde_json::Deserializer::from_str(text);
-    Keys(&mut found).deserialize(&mut from)?;
-    from.end()?;
-    Ok(found)
-}
-
-struct Keys<'f>(&'f mut bool);
-
-impl<'de> DeserializeSeed<'de> for Keys<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Keys<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = BTreeSet::new();
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            *self.0 |= !seen.insert(key);
-            map.next_value_seed(Keys(self.0))?;
+/// Whether any object in `text` names a key twice. What is not JSON it need not notice: the parser
+/// does.
+pub(super) fn has_duplicate_keys(text: &str) -> bool {
+    let mut open = Vec::new();
+    let mut keys: Vec<Cow<'_, str>> = Vec::new();
+    let mut is_key = false;
+    let mut rest = text;
+    while let Some(at) =
+        rest.bytes().position(|b| matches!(b, b'{' | b'}' | b'[' | b']' | b',' | b'"'))
+    {
+        let (mark, after) = (rest.as_bytes().get(at), rest.get(at + 1..).unwrap_or_default());
+        rest = after;
+        match mark {
+            Some(b'{') => {
+                open.push(Some(keys.len()));
+                is_key = true;
+            }
+            Some(b'[') => {
+                open.push(None);
+                is_key = false;
+            }
+            Some(b',') => is_key = matches!(open.last(), Some(Some(_))),
+            Some(b'"') => {
+                let (inner, after) = split_string(rest);
+                rest = after;
+                if std::mem::take(&mut is_key) {
+                    keys.push(unescaped(inner));
+                }
+            }
+            _ => {
+                let first = open.pop().flatten().unwrap_or(keys.len());
+                if has_twice(keys.get_mut(first..).unwrap_or_default()) {
+                    return true;
+                }
+                keys.truncate(first);
+                is_key = false;
+            }
         }
-        Ok(())
     }
+    false
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Keys(self.0))?.is_some() {}
-        Ok(())
+/// What stands before the quote that ends a text, and what after it.
+fn split_string(rest: &str) -> (&str, &str) {
+    let mut bytes = rest.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => {
+                return (
+                    rest.get(..at).unwrap_or_default(),
+                    rest.get(at + 1..).unwrap_or_default(),
+                );
+            }
+            b'\\' => drop(bytes.next()),
+            _ => {}
+        }
     }
+    (rest, "")
+}
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+fn unescaped(inner: &str) -> Cow<'_, str> {
+    if !inner.bytes().any(|byte| byte == b'\\') {
+        return Cow::Borrowed(inner);
     }
+    serde_json::from_str(&format!("\"{inner}\"")).map_or(Cow::Borrowed(inner), Cow::Owned)
+}
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
+/// Pairs that are compared before sorting is quicker.
+const FEW: usize = 12;
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+fn has_twice(keys: &mut [Cow<'_, str>]) -> bool {
+    if keys.len() <= FEW {
+        let mut rest = &*keys;
+        while let [first, others @ ..] = rest {
+            if others.contains(first) {
+                return true;
+            }
+            rest = others;
+        }
+        return false;
     }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
+    keys.sort_unstable();
+    keys.array_windows().any(|[a, b]| a == b)
 }
 
 #[cfg(test)]
@@ -160,13 +175,89 @@ mod tests {
             (r#"{"a":1,"a":1}"#, true),
             (r#"{"x":[{"a":1,"\u0061":2}]}"#, true),
             (r#"[{"a":1},{"a":1}]"#, false),
+            (r#"{"a":"a","b":["a","a",{"a":{},"b":"a"}],"c":"a"}"#, false),
+            (r#"{"a":{"x":{"y":1}},"b":0,"a":0}"#, true),
+            (r#"{"a\"":1,"a":2,"\\":3,"\\\\":4}"#, false),
+            (r#"{"a\"":1,"a\u0022":2}"#, true),
+            (r#"{"":1,"":2}"#, true),
+            ("{}", false),
+            ("{", false),
         ] {
-            assert_eq!(has_duplicate_keys(text).unwrap(), expected, "{text}");
+            assert_eq!(has_duplicate_keys(text), expected, "{text}");
         }
-        assert!(has_duplicate_keys("{").is_err());
+        let many = |last: usize| {
+            let keys: Vec<String> =
+                (0..40).chain([last]).map(|n| format!("\"k{}\":{n}", n * 7 % 41)).collect();
+            format!("{{{}}}", keys.join(","))
+        };
+        assert!(!has_duplicate_keys(&many(40)));
+        assert!(has_duplicate_keys(&many(17)));
+    }
+
+    /// Counts what a parser sees.
+    fn slowly(text: &str) -> bool {
+        use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+        struct Keys<'f>(&'f mut bool);
+        impl<'de> serde::de::DeserializeSeed<'de> for Keys<'_> {
+            type Value = ();
+            fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+                from.deserialize_any(self)
+            }
+        }
+        impl<'de> Visitor<'de> for Keys<'_> {
+            type Value = ();
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("JSON")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+                let mut seen = std::collections::BTreeSet::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    *self.0 |= !seen.insert(key);
+                    map.next_value_seed(Keys(self.0))?;
+                }
+                Ok(())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+                while seq.next_element_seed(Keys(self.0))?.is_some() {}
+                Ok(())
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+                Ok(())
+            }
+            fn visit_str<E>(self, _: &str) -> Result<(), E> {
+                Ok(())
+            }
+        }
+        let mut found = false;
+        let mut from = serde_json::Deserializer::from_str(text);
+        serde::de::DeserializeSeed::deserialize(Keys(&mut found), &mut from).unwrap();
+        found
+    }
+
+    /// JSON with few and odd keys, so that many stand twice.
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![Just("1".to_owned()), Just(r#""a\\\"{,""#.to_owned())];
+        leaf.prop_recursive(4, 24, 5, |inner| {
+            let key =
+                prop::sample::select(vec!["a", "b", r"\u0061", r#"\"a"#, "{", ",", "", r"\\"]);
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4)
+                    .prop_map(|items| format!("[ {} ]", items.join(" , "))),
+                prop::collection::vec((key, inner), 0..4).prop_map(|members| {
+                    let members: Vec<String> =
+                        members.iter().map(|(key, value)| format!("\"{key}\" : {value}")).collect();
+                    format!("{{ {} }}", members.join(" , "))
+                }),
+            ]
+        })
     }
 
     proptest! {
+        #[test]
+        fn duplicate_keys_are_those_that_a_parser_sees(text in json()) {
+            prop_assert_eq!(has_duplicate_keys(&text), slowly(&text), "{}", text);
+        }
+
         #[test]
         fn what_passes_and_parses_skipping_also_parses_whole(text in r#"[\[\]{}":,a0-9\\ud83]{0,40}"#) {
             let skipped = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();

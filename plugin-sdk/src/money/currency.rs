@@ -1,5 +1,5 @@
-/// ISO 4217 codes by the digits of their minor unit; other codes are unknown. Withdrawn codes of
-/// the last ten years are kept, because refunds outlive currencies.
+/// ISO 4217 codes by the digits of their minor unit, each list sorted; other codes are unknown.
+/// Withdrawn codes of the last ten years are kept, because refunds outlive currencies.
 const BY_DIGITS: [(u32, &str); 4] = [
     (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
     (3, "BHD IQD JOD KWD LYD OMR TND"),
@@ -18,10 +18,13 @@ const BY_DIGITS: [(u32, &str); 4] = [
 
 /// How many decimal digits the smallest unit of a currency has; `None` for unknown codes.
 pub(crate) fn minor_digits(code: &str) -> Option<u32> {
-    BY_DIGITS
-        .into_iter()
-        .find(|(_, codes)| codes.split(' ').any(|each| each == code))
-        .map(|(digits, _)| digits)
+    let [a, b, c] = *code.as_bytes() else { return None };
+    let holds = |codes: &str| {
+        // Every code but the last has a space after it.
+        let (codes, last) = codes.as_bytes().as_chunks::<4>();
+        last == [a, b, c] || codes.binary_search(&[a, b, c, b' ']).is_ok()
+    };
+    BY_DIGITS.into_iter().find(|(_, codes)| holds(codes)).map(|(digits, _)| digits)
 }
 
 #[cfg(test)]
@@ -49,6 +52,10 @@ mod tests {
         let mut codes: Vec<&str> =
             BY_DIGITS.iter().flat_map(|(_, codes)| codes.split(' ')).collect();
         let all = codes.len();
+        for (_, codes) in BY_DIGITS {
+            assert!(codes.split(' ').is_sorted(), "{codes}");
+        }
+        assert!(codes.iter().all(|code| minor_digits(code).is_some()));
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), all);

@@ -32,12 +32,23 @@ struct Field {
     expect: Option<String>,
 }
 
-/// Sets each field of the file to a value of its own and looks for it in the data.
+/// Sets each field of the file to a value of its own and looks for it in the data. The route wants
+/// no authentication.
 ///
 /// # Panics
 ///
 /// With every field that is not carried, or where the file cannot be read.
 pub fn assert_carried<A: Adapter>(file: impl AsRef<Path>) {
+    assert_carried_as::<A>(file, |_| {});
+}
+
+/// The same for an adapter that wants more than a body: `prepare` has the last word on each call,
+/// as to sign its body.
+///
+/// # Panics
+///
+/// As [`assert_carried`].
+pub fn assert_carried_as<A: Adapter>(file: impl AsRef<Path>, prepare: impl Fn(&mut Script)) {
     let text = std::fs::read_to_string(file).expect("the file of fields can be read");
     let file: FieldsToml = toml::from_str(&text).expect("the file of fields is as documented");
     assert!(!file.fields.is_empty(), "no fields");
@@ -45,7 +56,7 @@ pub fn assert_carried<A: Adapter>(file: impl AsRef<Path>) {
         .fields
         .iter()
         .enumerate()
-        .filter_map(|(index, field)| carry::<A>(&file.bodies, field, index).err())
+        .filter_map(|(index, field)| carry::<A>(&file.bodies, field, index, &prepare).err())
         .collect();
     assert!(lost.is_empty(), "\n{}", lost.join("\n"));
 }
@@ -54,6 +65,7 @@ fn carry<A: Adapter>(
     bodies: &BTreeMap<String, String>,
     field: &Field,
     index: usize,
+    prepare: &impl Fn(&mut Script),
 ) -> Result<(), String> {
     let wrong = |what: String| format!("{} → {}: {what}", field.from, field.to);
     let json =
@@ -70,8 +82,8 @@ fn carry<A: Adapter>(
     let mut changed = body.clone();
     let slot = changed.pointer_mut(&pointer(&field.from));
     *slot.ok_or_else(|| wrong("the body has no such field".to_owned()))? = value;
-    let (before, after) =
-        (data_of::<A>(&body).map_err(wrong)?, data_of::<A>(&changed).map_err(wrong)?);
+    let data_of = |body| data_of::<A>(body, prepare).map_err(wrong);
+    let (before, after) = (data_of(&body)?, data_of(&changed)?);
     let (before, after) = (before.pointer(&pointer(&field.to)), after.pointer(&pointer(&field.to)));
     if before == Some(&expected) {
         return Err(wrong("the value is not unique".to_owned()));
@@ -87,12 +99,13 @@ fn pointer(dotted: &str) -> String {
     format!("/{}", dotted.replace('.', "/"))
 }
 
-fn data_of<A: Adapter>(body: &Value) -> Result<Value, String> {
-    let script = Script {
+fn data_of<A: Adapter>(body: &Value, prepare: &impl Fn(&mut Script)) -> Result<Value, String> {
+    let mut script = Script {
         request: Request { body: body.to_string().into_bytes(), ..Request::default() },
         auth_none: true,
         ..Script::default()
     };
+    prepare(&mut script);
     let run = receive::<A>(&script).map_err(|found| found.join(", "))?;
     let outcome = run.end.map_err(|rejection| rejection.to_string())?;
     let event = outcome.events.first().ok_or("no event")?;

@@ -1,6 +1,6 @@
 //! From the provider's parameters to the data of an event.
 
-use plugin_sdk::{Loose, Money, Reader, Zone};
+use plugin_sdk::{Loose, Money, Reader, Zone, some_if_any};
 
 use crate::event::{
     Card, Coupon, Data, Exchange, QueueTimeZone, Refund, Registration, Session, Utm,
@@ -8,14 +8,6 @@ use crate::event::{
 use crate::payload::{
     CouponCampaign, CreateDate, CustomParameters, Parameters, Payload, Profile, Queue,
 };
-
-/// Whether anything was said.
-macro_rules! some_if_any {
-    ($value:expr, $($field:ident),+) => {{
-        let value = $value;
-        if $(value.$field.is_some())||+ { Some(value) } else { None }
-    }};
-}
 
 /// What the envelope tells.
 pub(crate) fn queue<'a>(queue: &Queue<'a>, zone: Zone, read: &mut Reader, data: &mut Data<'a>) {

@@ -1,7 +1,7 @@
 //! Binds a route's secrets to the roles of its adapter.
 
 use super::Settings;
-use crate::adapter::{Description, SecretRole, Travels};
+use crate::adapter::{Description, SecretRole, SettingIs, Travels};
 use crate::config::{
     AdapterConfig, Config, Location, Problems, RouteAuth, RouteConfig, Secret, TOKEN_BYTES_MIN,
     TOKEN_ROLE, check_header_text, check_token, join_key, list_help, name_help,
@@ -72,11 +72,10 @@ impl Binding<'_> {
         if self.route.auth == RouteAuth::None {
             return;
         }
-        let missing = self
-            .description
-            .secrets
-            .iter()
-            .filter(|role| role.required && !self.route.secrets.contains_key(&role.role));
+        self.check_waived(problems);
+        let missing = self.description.secrets.iter().filter(|role| {
+            role.required && !self.is_waived(role) && !self.route.secrets.contains_key(&role.role)
+        });
         let mut is_missing = false;
         for role in missing {
             is_missing = true;
@@ -95,6 +94,40 @@ impl Binding<'_> {
             let help = format!("{roles}; `auth = \"none\"` believes everybody");
             problems.push(&self.place("secrets"), message, Some(help));
         }
+    }
+
+    /// A secret that the settings make useless is no decoration either: nothing that lacks it would
+    /// ever be taken, although the settings say that it is.
+    fn check_waived(&self, problems: &mut Problems) {
+        let given = |role: &&SecretRole| self.route.secrets.contains_key(&role.role);
+        for role in self.description.secrets.iter().filter(given) {
+            let Some(unless) = role.unless.as_ref().filter(|_| self.is_waived(role)) else {
+                continue;
+            };
+            let at = self.place(&join_key("secrets", &role.role));
+            let [setting, is] =
+                [&unless.setting, &unless.is].map(|t| super::settings::untrusted(t));
+            let message = format!("is given although the route says `{setting} = \"{is}\"`");
+            let help = "every secret that a route has must match: give what comes without it a \
+                        route of its own, with a `{token}` in the path";
+            problems.push(&at, message, Some(help.to_owned()));
+        }
+    }
+
+    /// Whether the settings say that the route does without the secret.
+    fn is_waived(&self, role: &SecretRole) -> bool {
+        let is = |unless: &SettingIs| {
+            let value = self.setting(&unless.setting).and_then(serde_json::Value::as_str);
+            value == Some(&unless.is)
+        };
+        role.unless.as_ref().is_some_and(is)
+    }
+
+    /// The value of a setting, by its dotted path.
+    fn setting(&self, path: &str) -> Option<&serde_json::Value> {
+        let mut keys = path.split('.');
+        let first = keys.next().and_then(|key| self.settings.get(key))?;
+        keys.try_fold(first, |value, key| value.get(key))
     }
 
     /// Where a secret travels, under the name that the settings give it.
@@ -132,10 +165,7 @@ impl Binding<'_> {
             return (default.to_owned(), self.adapter.at.clone());
         };
         let at = self.setting_place(setting);
-        let mut keys = setting.split('.');
-        let first = keys.next().and_then(|key| self.settings.get(key));
-        let value = first.and_then(|first| keys.try_fold(first, |value, key| value.get(key)));
-        match value {
+        match self.setting(setting) {
             Some(serde_json::Value::String(name)) => (name.clone(), at),
             Some(_) => {
                 problems.push(&at, "expected a string", None);

@@ -91,16 +91,28 @@ fn description() -> serde_json::Value {
     })
 }
 
+/// One role, a key that a setting does without.
+fn waivable() -> serde_json::Value {
+    json!({
+        "name": "signed", "version": "1.2.3", "methods": ["POST"],
+        "secrets": [{
+            "role": "key", "required": true, "travels": { "in": "key" },
+            "unless": { "setting": "signed.rows", "is": "no" },
+        }],
+    })
+}
+
 const BASE: &str = "admin.token_secret = 's'\nsecrets = { s = { env = 'S' }, \
                     short = { env = 'SHORT' }, lines = { env = 'LINES' } }\n";
 
-/// Builds `text` where the plugin `vkyc` is there and `broken` is no component.
+/// Builds `text` where the plugins `vkyc` and `signed` are there and `broken` is no component.
 fn build(loader: &Scripted, text: &str) -> Result<Built<ScriptedAdapter>, Problems> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sluice.toml");
     std::fs::create_dir(folder.path().join("plugins")).unwrap();
     let plugin = |name: &str| folder.path().join(format!("plugins/{name}.wasm"));
     std::fs::write(plugin("vkyc"), description().to_string()).unwrap();
+    std::fs::write(plugin("signed"), waivable().to_string()).unwrap();
     std::fs::write(plugin("broken"), "\0asm").unwrap();
     std::fs::write(&path, format!("{BASE}{text}")).unwrap();
     let config = config::load_with(&path, &environment).unwrap();
@@ -178,6 +190,43 @@ fn a_route_that_could_not_verify_is_refused() {
     check(&route("x", missing), "routes.x.secrets.shared_secret", "`vkyc` requires it");
     check(&route("x", ""), "routes.x.secrets.shared_secret", "`vkyc` requires it");
     assert!(build(&Scripted::default(), &route("x", "auth = 'none'")).is_ok());
+}
+
+#[test]
+fn a_secret_that_a_setting_does_without_is_needed_or_refused_by_it() {
+    let route = |token: &str, secrets: &str, settings: &str| {
+        format!(
+            "[routes.x]\npath = '/x{token}'\nplugin = 'signed'\nsecrets = {{ {secrets} }}\n\
+             settings = {{ {settings} }}\n"
+        )
+    };
+    let (key, without) = ("routes.x.secrets.key", "signed.rows = 'no'");
+    for (secrets, settings) in [("", ""), ("", "signed.rows = 'yes'"), ("", "signed.rows = false")]
+    {
+        check(&route("", secrets, settings), key, "`signed` requires it");
+    }
+    check(&route("/{token}", "token = 's'", ""), key, "`signed` requires it");
+    let both = route("/{token}", "token = 's', key = 's'", without);
+    check(&both, key, "although the route says `signed.rows = \"no\"`");
+    check(&route("", "", without), "routes.x.secrets", "no secret, so no request");
+    for (token, secrets, settings) in [
+        ("", "key = 's'", ""),
+        ("/{token}", "token = 's', key = 's'", ""),
+        ("/{token}", "token = 's'", without),
+    ] {
+        let built = build(&Scripted::default(), &route(token, secrets, settings));
+        assert!(built.is_ok(), "{secrets} {settings}");
+    }
+    // A setting of the adapter counts for its routes; a route's own stands before it.
+    let named = |settings: &str| {
+        format!(
+            "[adapters.a]\nplugin = 'signed'\nsettings = {{ {without} }}\n[routes.x]\n\
+             path = '/x/{{token}}'\nadapter = 'a'\nsecrets = {{ token = 's' }}\n\
+             settings = {{ {settings} }}\n"
+        )
+    };
+    assert!(build(&Scripted::default(), &named("")).is_ok());
+    check(&named("signed.rows = 'yes'"), key, "`signed` requires it");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use sluice::adapter::{Description, EventType, Travels};
+use sluice::adapter::{Description, EventType, SettingIs, Travels};
 
 use super::fields::{Field, fields};
 
@@ -46,9 +46,16 @@ fn secrets(about: &Description, page: &mut String) {
         .secrets
         .iter()
         .map(|secret| {
-            let required = if secret.required { "required" } else { "optional" };
+            let required = match &secret.unless {
+                Some(unless) => {
+                    let SettingIs { setting, is } = unless;
+                    format!("required; not with `{setting} = \"{is}\"`")
+                }
+                None if secret.required => "required".to_owned(),
+                None => "optional".to_owned(),
+            };
             let (role, travels) = (format!("`{}`", secret.role), travels(&secret.travels));
-            vec![role, required.to_owned(), travels, secret.summary.clone()]
+            vec![role, required, travels, secret.summary.clone()]
         })
         .collect();
     table(page, &["role", "", "travels", "meaning"], &rows, "It knows none of its own.");
