@@ -1,5 +1,6 @@
 //! Sizes of bodies, from outside.
 
+use ring::hmac;
 use sluice_tests::HomeBuilder;
 use sluice_tests::http::Request;
 use sluice_tests::provider::{VKYC_PATH, VKYC_SECRET_HEADER};
@@ -8,6 +9,22 @@ use sluice_tests::provider::{VKYC_PATH, VKYC_SECRET_HEADER};
 const BODY_MAX: usize = 1 << 20;
 
 const TOKEN: &str = "a-token-of-sixteen-bytes-or-more";
+
+const OTTU_KEY: &str = "a-key-of-ottu";
+
+/// An Ottu payment with a name of whatever length it takes, signed in the second scheme: the one
+/// that costs an adapter and the gateway most, since the first is tried before.
+fn ottu_body(length: usize) -> String {
+    let head = r#"{"amount":"1.000","reference_number":"r-1","result":"success","session_id":"s","state":"paid","signature":""#;
+    let middle = r#"","customer_first_name":""#;
+    let name = "x".repeat(length - head.len() - 64 - middle.len() - 2);
+    let signed = format!(
+        "amount=1.000\ncustomer_first_name={name}\nreference_number=r-1\nresult=success\nsession_id=s\nstate=paid"
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, OTTU_KEY.as_bytes());
+    let signature = hex::encode(hmac::sign(&key, signed.as_bytes()));
+    format!("{head}{signature}{middle}{name}\"}}")
+}
 
 /// `head`, padding, and `tail`, `length` bytes in all.
 fn padded(head: &str, tail: &str, length: usize) -> String {
@@ -18,13 +35,18 @@ fn padded(head: &str, tail: &str, length: usize) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_exactly_the_limit_is_accepted_by_each_adapter_and_one_byte_more_is_not() {
     let route = "[routes.zotlo]\npath = \"/hooks/zotlo/{token}\"\nplugin = \"zotlo\"\n\
-                 secrets = { token = \"zotlo-token\" }\ndeliver_to = [\"events\"]\n";
+                 secrets = { token = \"zotlo-token\" }\ndeliver_to = [\"events\"]\n\
+                 [routes.ottu]\npath = \"/hooks/ottu\"\nplugin = \"ottu\"\n\
+                 secrets = { hmac_key = \"ottu-hmac\" }\ndeliver_to = [\"events\"]\n";
     let home = HomeBuilder::new()
         .vkyc(&["events"])
         .unwrap()
         .plugin("zotlo")
         .unwrap()
         .secret("zotlo-token", TOKEN)
+        .plugin("ottu")
+        .unwrap()
+        .secret("ottu-hmac", OTTU_KEY)
         .toml(route)
         .events_file()
         .build()
@@ -39,7 +61,10 @@ async fn a_body_of_exactly_the_limit_is_accepted_by_each_adapter_and_one_byte_mo
         let head = r#"{"queue":{"type":"TransactionInsert","eventType":"transaction","requestID":"r"},"parameters":{"transaction_id":"t","status":"trial","comment":""#;
         Request::post_json(&format!("/hooks/zotlo/{TOKEN}"), padded(head, r#""}}"#, length))
     };
-    for (name, request) in [("vkyc", &vkyc as &dyn Fn(usize) -> Request), ("zotlo", &zotlo)] {
+    let ottu = |length| Request::post_json("/hooks/ottu", ottu_body(length));
+    let requests: [(&str, &dyn Fn(usize) -> Request); 3] =
+        [("vkyc", &vkyc), ("zotlo", &zotlo), ("ottu", &ottu)];
+    for (name, request) in requests {
         assert_eq!(gateway.send(request(BODY_MAX)).await.unwrap().status, 200, "{name}");
         assert_eq!(gateway.send(request(BODY_MAX + 1)).await.unwrap().status, 413, "{name}");
     }
