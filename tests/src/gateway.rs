@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::artifacts;
 use crate::home::{ADMIN_TOKEN, Home, VKYC_SECRET};
-use crate::http::{Answer, Request, send};
+use crate::http::{Answer, Connection, Request, send};
 use crate::provider::{VKYC_PATH, VKYC_SECRET_HEADER};
 use crate::wait::{wait_pausing, wait_until};
 
@@ -149,14 +149,15 @@ impl Gateway {
         send(self.admin(), Request::get(path).header("authorization", &token)).await
     }
 
-    /// Posts to a path of the admin side, with its token.
+    /// Posts to a path of the admin side, with its token, and waits at most so long.
     ///
     /// # Errors
     ///
     /// Where no whole answer comes.
-    pub async fn admin_post(&self, path: &str) -> anyhow::Result<Answer> {
+    pub async fn admin_post(&self, path: &str, at_most: Duration) -> anyhow::Result<Answer> {
         let token = format!("Bearer {ADMIN_TOKEN}");
-        send(self.admin(), Request::new("POST", path).header("authorization", &token)).await
+        let request = Request::new("POST", path).header("authorization", &token);
+        Connection::open(self.admin()).await?.send_within(request, at_most).await
     }
 
     /// Everything it has logged so far.

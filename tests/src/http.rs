@@ -142,8 +142,21 @@ impl Connection {
     /// Where the connection breaks, or the answer is not whole within [`ANSWER_MAX`]. Whether the
     /// request was taken is then unknown.
     pub async fn send(&mut self, request: Request) -> anyhow::Result<Answer> {
+        self.send_within(request, ANSWER_MAX).await
+    }
+
+    /// As [`Self::send`], for what may take another time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::send`].
+    pub async fn send_within(
+        &mut self,
+        request: Request,
+        at_most: Duration,
+    ) -> anyhow::Result<Answer> {
         let request = request.build(self.server)?;
-        timeout(ANSWER_MAX, exchange(&mut self.sender, request)).await.context("no answer")?
+        timeout(at_most, exchange(&mut self.sender, request)).await.context("no answer")?
     }
 }
 

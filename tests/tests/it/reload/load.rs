@@ -295,6 +295,9 @@ async fn reloads_under_load_drop_no_request_and_mix_no_generations() {
         memories[0],
         memories[memories.len() - 1],
     );
+    let took = load.gateway.reloads().await.unwrap();
+    let longest = took.iter().filter_map(|record| record["took_ms"].as_u64()).max();
+    println!("the longest of the last {} reloads took {} ms", took.len(), longest.unwrap());
     assert!(!load.broken.load(Ordering::Relaxed), "a kept connection was closed");
     let all: Vec<Answered> = quiet.into_iter().chain(busy).collect();
     load.audit(&all, &state.together).await;
