@@ -81,7 +81,7 @@ fn try_adapter(adapter: &str, mut random: Random) -> Vec<String> {
     let pool = generate::Pool::of(&cases.all);
     let wanted = if sluice_tests::long() { CASES_LONG } else { CASES };
     let mut made_wanted = wanted / (CASES / MADE_EVENTS);
-    if runner.is_stateful() {
+    if fixtures.is_empty() && runner.is_stateful() {
         // What it makes depends on what came before, and here nothing did.
         fixtures = cases.all.iter().collect();
         made_wanted = 0;
