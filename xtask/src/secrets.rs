@@ -12,10 +12,11 @@ const SECRET_BYTES: usize = 32;
 
 /// The files that `config/sluice.toml` names, and what stands before each value.
 /// `whsec_` marks a Standard Webhooks key, whose rest is standard base64.
-const FILES: [(&str, Form); 4] = [
+const FILES: [(&str, Form); 5] = [
     ("admin-token", Form::Hex),
     ("vkyc-secret", Form::Hex),
     ("zotlo-token", Form::Hex),
+    ("paytia-token", Form::Hex),
     ("events-signing", Form::StandardWebhooks),
 ];
 

@@ -39,6 +39,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Loose<'a> {
     }
 }
 
+/// For adapters that read the members of an object themselves.
+impl<'a> From<&'a RawValue> for Loose<'a> {
+    fn from(value: &'a RawValue) -> Self {
+        Self((value.get() != "null").then_some(value))
+    }
+}
+
 impl Serialize for Loose<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(to)

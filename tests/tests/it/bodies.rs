@@ -37,11 +37,15 @@ async fn a_body_of_exactly_the_limit_is_accepted_by_each_adapter_and_one_byte_mo
     let route = "[routes.zotlo]\npath = \"/hooks/zotlo/{token}\"\nplugin = \"zotlo\"\n\
                  secrets = { token = \"zotlo-token\" }\ndeliver_to = [\"events\"]\n\
                  [routes.ottu]\npath = \"/hooks/ottu\"\nplugin = \"ottu\"\n\
-                 secrets = { hmac_key = \"ottu-hmac\" }\ndeliver_to = [\"events\"]\n";
+                 secrets = { hmac_key = \"ottu-hmac\" }\ndeliver_to = [\"events\"]\n\
+                 [routes.paytia]\npath = \"/hooks/paytia/{token}\"\nplugin = \"paytia-cdr\"\n\
+                 secrets = { token = \"zotlo-token\" }\ndeliver_to = [\"events\"]\n";
     let home = HomeBuilder::new()
         .vkyc(&["events"])
         .unwrap()
         .plugin("zotlo")
+        .unwrap()
+        .plugin("paytia-cdr")
         .unwrap()
         .secret("zotlo-token", TOKEN)
         .plugin("ottu")
@@ -62,8 +66,12 @@ async fn a_body_of_exactly_the_limit_is_accepted_by_each_adapter_and_one_byte_mo
         Request::post_json(&format!("/hooks/zotlo/{TOKEN}"), padded(head, r#""}}"#, length))
     };
     let ottu = |length| Request::post_json("/hooks/ottu", ottu_body(length));
-    let requests: [(&str, &dyn Fn(usize) -> Request); 3] =
-        [("vkyc", &vkyc), ("zotlo", &zotlo), ("ottu", &ottu)];
+    let paytia = |length| {
+        let head = "intimes=1767323045&inddi=%2B441133206847&statevalue=";
+        Request::post_json(&format!("/hooks/paytia/{TOKEN}"), padded(head, "", length))
+    };
+    let requests: [(&str, &dyn Fn(usize) -> Request); 4] =
+        [("vkyc", &vkyc), ("zotlo", &zotlo), ("ottu", &ottu), ("paytia-cdr", &paytia)];
     for (name, request) in requests {
         assert_eq!(gateway.send(request(BODY_MAX)).await.unwrap().status, 200, "{name}");
         assert_eq!(gateway.send(request(BODY_MAX + 1)).await.unwrap().status, 413, "{name}");

@@ -15,7 +15,7 @@ use self::live::Live;
 use self::sandboxed::Sandboxed;
 
 /// The adapters with fixtures.
-const PLUGINS: [&str; 3] = ["ottu", "vkyc", "zotlo"];
+const PLUGINS: [&str; 4] = ["ottu", "paytia-cdr", "vkyc", "zotlo"];
 
 /// Issue of every adapter: the fewest cases it may have.
 const CASES_MIN: usize = 12;

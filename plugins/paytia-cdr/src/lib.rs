@@ -1,0 +1,124 @@
+//! Paytia call detail records: the CDR details webhook.
+//!
+//! What is verified, the settings and the provider's quirks are in the README.
+
+#![forbid(unsafe_code)]
+
+mod call;
+mod encoding;
+mod event;
+mod record;
+mod settings;
+mod sip;
+
+use plugin_sdk::{
+    Adapter, Answer, Description, Document, Event, Key, Outcome, Reader, Rejection, Travels,
+    digest_hex, json, register_adapter,
+    settings::{MacHeader, Problem},
+    verify_header,
+};
+
+pub use event::{Data, Durations, Hangup, Inbound, Outbound, Sip};
+pub use record::{Field, Record};
+pub use settings::Settings;
+
+use call::Stage;
+use settings::DEFAULT_SECRET_HEADER;
+
+/// Paytia takes any 2xx.
+const ANSWER_BODY: &str = "{}";
+
+/// Paytia names nothing that would tell a retry from the same progress again. Its newer webhooks
+/// are sent again after 1, 5 and 30 minutes.
+const RETRY_WINDOW_SECONDS: u64 = 5 * 60;
+
+/// The adapter.
+#[derive(Debug)]
+pub struct PaytiaCdr;
+
+register_adapter!(PaytiaCdr);
+
+impl Adapter for PaytiaCdr {
+    type Settings = Settings;
+
+    fn describe() -> Description {
+        let about =
+            Description::new("paytia-cdr", env!("CARGO_PKG_VERSION"), "Paytia call detail records")
+                .methods(&["POST", "GET"]);
+        Stage::ALL
+            .into_iter()
+            .fold(about, |about, (_, name, summary)| about.event::<Data<'static>>(name, summary))
+            .optional_secret(
+                "shared_secret",
+                Travels::header(DEFAULT_SECRET_HEADER).named_by("secret_header"),
+                "Value of a static header, where Paytia sends one",
+            )
+            .optional_secret(
+                "hmac_key",
+                Travels::Key,
+                "Key of the MAC that setting `hmac` describes",
+            )
+            .fact("call_key", "Call")
+            .fact("originator", "Originator")
+            .fact("state", "State")
+            .fact("sip_code", "SIP")
+            .fact("talk_seconds", "Talk time (s)")
+    }
+
+    fn check(settings: &Settings) -> Vec<Problem> {
+        settings.check()
+    }
+
+    fn receive(settings: &Settings, inbound: &plugin_sdk::Inbound) -> Result<Outcome, Rejection> {
+        verify_header("shared_secret").or_refuse()?;
+        let signed = MacHeader::verify_arranged(settings.hmac.as_ref(), inbound, "hmac_key")?;
+        encoding::find(inbound, |found| {
+            let text = found.object()?;
+            let document = json::read_object::<Record<'_>>(&text)?;
+            if document.value.is_empty() {
+                return Err(Rejection::malformed_body("no field of a call record is present"));
+            }
+            if signed {
+                json::refuse_duplicate_keys(&text)?;
+                document.value.refuse_repeated()?;
+            }
+            if found.mask_cards(&document.value) {
+                // The call runs again, on what may be kept.
+                return Ok(Outcome::accepted(Answer::json(200, ANSWER_BODY)));
+            }
+            let digest = if found.is_told_by_body() {
+                inbound.body_digest()
+            } else {
+                digest_hex(text.as_bytes())
+            };
+            take(settings, document, &digest)
+        })
+    }
+}
+
+/// Makes the event of a record. `digest` tells records apart.
+fn take(
+    settings: &Settings,
+    document: Document<'_, Record<'_>>,
+    digest: &str,
+) -> Result<Outcome, Rejection> {
+    let record = document.value;
+    let mut read = Reader::new();
+    let data = Data::read(&record, settings, &mut read);
+    let stage = Stage::of(&record, &data);
+    let key = Key::new(["record", digest]).window_seconds(RETRY_WINDOW_SECONDS);
+    let event = Event::new(stage.event_type(), &data)?
+        .subject(data.call_key.as_deref())
+        .time(stage.time(&data))
+        .partition_key(data.call_key.as_deref())
+        .idempotency_key(key)
+        .warnings(read.into_warnings())
+        .original(document.original);
+    Ok(Outcome::accepted(Answer::json(200, ANSWER_BODY))
+        .event(event)
+        .fact("call_key", data.call_key.as_deref())
+        .fact("originator", data.originator.as_deref())
+        .fact("state", data.state.as_deref())
+        .fact("sip_code", data.hangup.sip.map(|sip| sip.code.to_string()))
+        .fact("talk_seconds", data.durations.talk_seconds.map(|seconds| seconds.to_string())))
+}
