@@ -196,6 +196,12 @@ fn hints_tell_what_may_not_be_meant() {
 fn load_example(example: &Path) -> (tempfile::TempDir, Result<Config, Problems>) {
     let folder = tempfile::tempdir().unwrap();
     let source = example.parent().unwrap();
+    // A folder whose files are included may have none yet.
+    for entry in fs::read_dir(source).unwrap().map(Result::unwrap) {
+        if entry.path().is_dir() {
+            fs::create_dir_all(folder.path().join(entry.file_name())).unwrap();
+        }
+    }
     let mut texts = Vec::new();
     for file in toml_files(source) {
         let text = fs::read_to_string(&file).unwrap();
