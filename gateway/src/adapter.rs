@@ -22,6 +22,7 @@ mod log_budget;
 mod outcome;
 mod preinitialise;
 mod redaction;
+mod state;
 mod text;
 mod ticker;
 mod v1;
@@ -29,6 +30,7 @@ mod v1;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -46,7 +48,8 @@ use load::Source;
 
 use crate::model::{
     AdapterName, Answer, CallReads, Fact, IdempotencyKey, InboundRequest, PluginName,
-    PluginVersion, Rejection, RequestId, RouteName, UnixMillis, VerdictRecord,
+    PluginVersion, Proof, Rejection, RequestId, RouteName, Scanned, StateRange, StateWrite,
+    UnixMillis, VerdictRecord,
 };
 use crate::telemetry::reload::Alive;
 use crate::verification::{Presented, RouteSecrets};
@@ -137,6 +140,59 @@ pub trait SeenReader: Send + Sync + fmt::Debug {
     fn seen(&self, key: &IdempotencyKey) -> Option<bool>;
 }
 
+/// Why a part of the state could not be read. Ends the call as a trap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The store could not be read: no fault of the plugin.
+    Store,
+    /// The call runs again from its record, which does not hold that.
+    NotRecorded,
+}
+
+/// Reads what is stored of an adapter's state: one view for the whole call.
+pub trait StateReader: Send + Sync + fmt::Debug {
+    /// Entries of a range that are live at the call's time, in its order (from the end where
+    /// `reverse`), at most `limit`. It may look at a part of the range only, from its beginning in
+    /// that order; but it always looks at some.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    fn scan(&self, range: &StateRange, limit: usize, reverse: bool) -> Result<Scanned, Unread>;
+}
+
+/// What is given again to a call that runs again from its record: its verdicts, in their order, to the
+/// same questions, and the digest of what it received.
+#[derive(Debug)]
+pub struct RecordedRun {
+    verdicts: Vec<VerdictRecord>,
+    body_sha256: [u8; 32],
+    missed: Arc<AtomicBool>,
+}
+
+impl RecordedRun {
+    /// `body_sha256`: of the body as received, of which parts may have been masked since. `missed`
+    /// is set where the call asks for a verdict that is not among these.
+    #[must_use]
+    pub const fn new(
+        verdicts: Vec<VerdictRecord>,
+        body_sha256: [u8; 32],
+        missed: Arc<AtomicBool>,
+    ) -> Self {
+        Self { verdicts, body_sha256, missed }
+    }
+
+    /// The verdict on the question that is asked after `before` others.
+    fn after(&self, before: usize, role: &str, proof: Proof) -> Option<VerdictRecord> {
+        let recorded = self.verdicts.get(before);
+        let recorded = recorded.filter(|verdict| verdict.role == role && verdict.proof == proof);
+        if recorded.is_none() {
+            self.missed.store(true, Ordering::Relaxed);
+        }
+        recorded.cloned()
+    }
+}
+
 /// One call of `receive`.
 #[derive(Clone, Debug)]
 pub struct ReceiveCall {
@@ -147,7 +203,11 @@ pub struct ReceiveCall {
     /// The credentials that masking took out; stays with the host.
     pub presented: Arc<Presented>,
     pub secrets: Arc<RouteSecrets>,
+    /// Present where nothing is verified: what an earlier run was told instead.
+    pub recorded: Option<Arc<RecordedRun>>,
     pub seen: Arc<dyn SeenReader>,
+    /// Present where the adapter is granted state.
+    pub state: Option<Arc<dyn StateReader>>,
     /// Of the route, in bytes: bounds what the host copies for the guest.
     pub body_max: usize,
 }
@@ -161,6 +221,8 @@ pub struct OtherCall {
     pub id: RequestId,
     pub now: UnixMillis,
     pub seen: Arc<dyn SeenReader>,
+    /// Present where the adapter is granted state.
+    pub state: Option<Arc<dyn StateReader>>,
 }
 
 /// An outcome as the guest returned it, checked against the contract. Ids, source, receipt and
@@ -206,6 +268,8 @@ pub struct CallEnd {
     pub reads: CallReads,
     /// What may be kept and shown of the request, where the adapter had parts of it masked.
     pub masked: Option<Arc<InboundRequest>>,
+    /// What an outcome changes of the adapter's state, in the order of keys; nothing otherwise.
+    pub writes: Vec<StateWrite>,
 }
 
 /// How a call of `view` ended.

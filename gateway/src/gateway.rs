@@ -26,8 +26,8 @@ use crate::ingest::RefusedRing;
 use crate::model::{Clock, SystemClock};
 use crate::reload::watch::Known;
 use crate::snapshot::{self, OnBrokenAdapter, Snapshot};
-use crate::storage::Storage;
 use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
+use crate::storage::{Claiming, Storage, StorageError};
 use crate::telemetry::{self, LogControl, Metrics};
 
 /// What the command line decides.
@@ -93,11 +93,23 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let served = runtime.block_on(parts::serve(Arc::new(shared)));
+    let served = runtime.block_on(async {
+        let claimed = claim_state(&shared).await?;
+        Ok(parts::serve(Arc::new(shared), claimed).await?)
+    });
     // A thread may be held in a name look-up or a file system that does not answer: what waits for
     // it has been given up, and so has it.
     runtime.shutdown_timeout(BLOCKING_DEADLINE);
-    Ok(served?)
+    served
+}
+
+/// Grants adapters their state; `false` where a full disk does not allow it yet.
+async fn claim_state(shared: &Shared) -> Result<bool, StartError> {
+    match snapshot::claim_state(&shared.snapshot.load(), &*shared.storage, Claiming::Grant).await {
+        Ok(claimed) => Ok(claimed.map(|()| true)?),
+        Err(StorageError::Full) => Ok(false),
+        Err(error) => Err(StartError::Other(anyhow::Error::from(error).context("granting state"))),
+    }
 }
 
 /// How long blocking calls that nobody waits for any more may go on.

@@ -11,6 +11,7 @@ mod fault;
 mod id;
 mod name;
 mod request;
+mod state;
 mod verdict;
 
 pub use answer::{Answer, Rejection};
@@ -24,5 +25,9 @@ pub use id::{DeliveryId, EventId, RequestId};
 pub use name::{AdapterName, DestinationName, NameError, PluginName, RouteName, SecretName};
 pub use request::{
     BODY_BYTES_MAX, CallReads, InboundRequest, PluginVersion, RequestHead, RequestRecord,
+};
+pub use state::{
+    STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, Scanned, StateEntry, StatePut, StateRange,
+    StateReads, StateVersion, StateWrite, is_live, next_key,
 };
 pub use verdict::{Found, KeyedDigest, Proof, VerdictRecord, Verified};

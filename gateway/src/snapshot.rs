@@ -13,8 +13,10 @@ use crate::telemetry::reload::Alive;
 use crate::verification::RouteSecrets;
 
 mod build;
+mod claim;
 
 pub use build::{OnBrokenAdapter, Rebuild, build, rebuild, sandbox_limits};
+pub use claim::claim_state;
 
 /// The key of a plugin in an outline that says its version.
 pub const VERSION_KEY: &str = "version";

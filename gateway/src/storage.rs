@@ -9,6 +9,8 @@ mod conformance;
 #[cfg(test)]
 mod laws;
 pub mod sqlite;
+#[cfg(test)]
+mod state_laws;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use crate::model::{
     AdapterName, Answer, AttemptRecord, DeliveryId, DeliveryState, DestinationName, Disposition,
     Event, IdempotencyKey, KeyScope, LeasedDelivery, NewEvent, RequestId, RequestRecord, RouteName,
-    UnixMillis,
+    Scanned, StateRange, StateWrite, UnixMillis,
 };
 
 /// A future that a trait object can return.
@@ -30,6 +32,91 @@ pub struct Commit {
     pub events: Vec<NewEvent>,
     /// Answered where every key is known; absent: the first answer again.
     pub duplicate_answer: Option<Answer>,
+    /// Present where the call was granted its adapter's state: what it changes there. What it read
+    /// of it is in the request's record.
+    pub state: Option<StateChange>,
+    /// The lane in which it is committed, where it holds its adapter's.
+    pub lane: Option<LaneId>,
+}
+
+/// What a call changes of its adapter's state.
+#[derive(Clone, Debug, Default)]
+pub struct StateChange {
+    /// `state_version` of the plugin that ran. A commit of another version than the namespace was
+    /// claimed for fails.
+    pub version: u32,
+    /// At most one for each key.
+    pub writes: Vec<StateWrite>,
+}
+
+/// Whether state is granted, or it is only asked whether it could be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claiming {
+    Grant,
+    Ask,
+}
+
+/// What an adapter asks for of its state.
+#[derive(Clone, Copy, Debug)]
+pub struct StateScan<'a> {
+    pub range: &'a StateRange,
+    /// Entries wanted; fewer may be returned although there are more, as
+    /// [`Scanned::looked_at`] tells.
+    pub limit: usize,
+    /// From the end of the range to its start.
+    pub reverse: bool,
+    /// Entries that have expired by then are absent.
+    pub now: UnixMillis,
+}
+
+/// One consistent view of an adapter's state: every read sees what was committed before the first
+/// one, and nothing later. Each blocks for an indexed read. A view keeps the store from reusing
+/// room: it is held for one call.
+pub trait StateView: Send + std::fmt::Debug {
+    /// Entries of a range, in its order. Looks at a part of it at least.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be read.
+    fn scan(&self, scan: &StateScan<'_>) -> Result<Scanned, StorageError>;
+}
+
+/// Names a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LaneId(pub u64);
+
+/// An adapter's exclusive lane: until it is dropped, no commit of the adapter is admitted but those
+/// that name it.
+pub struct Lane {
+    id: LaneId,
+    end: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Lane {
+    /// `end` is run when it is dropped.
+    #[must_use]
+    pub fn new(id: LaneId, end: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { id, end: Some(Box::new(end)) }
+    }
+
+    #[must_use]
+    pub const fn id(&self) -> LaneId {
+        self.id
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Lane").field(&self.id).finish()
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            end();
+        }
+    }
 }
 
 /// What a commit came to. All but `Conflict` are on disk.
@@ -39,7 +126,8 @@ pub enum Committed {
     Stored { events: usize },
     /// Every key was known: only the duplicate's record was stored, with this answer.
     Duplicate { answer: Answer },
-    /// A `seen(key)` that the call read no longer holds: nothing was stored, run the call again.
+    /// A `seen(key)` or an entry, an absence or a range of its adapter's state that the call read is
+    /// no longer so: nothing was stored, run the call again.
     Conflict,
 }
 
@@ -158,6 +246,36 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
         now: UnixMillis,
     ) -> Result<bool, StorageError>;
 
+    /// Grants adapters their namespaces, made where they have none, each to a plugin of this
+    /// `state_version`. Returns those that another version holds, which has left entries there, with
+    /// that version: then nothing is granted to any.
+    ///
+    /// Before it, an adapter has no state; it may be asked any number of times.
+    fn claim_state(
+        &self,
+        claims: Vec<(AdapterName, u32)>,
+        claiming: Claiming,
+    ) -> StorageFuture<'_, Vec<(AdapterName, u32)>>;
+
+    /// A view of an adapter's state, for a plugin of this `state_version`.
+    ///
+    /// Blocks for a moment; called from inside an adapter call.
+    ///
+    /// # Errors
+    ///
+    /// Where the namespace is not claimed for that version, or the store cannot be read.
+    fn state(
+        &self,
+        adapter: &AdapterName,
+        version: u32,
+    ) -> Result<Box<dyn StateView>, StorageError>;
+
+    /// Waits for an adapter's exclusive lane. All commits of the adapter that were begun earlier are
+    /// on disk then. Later ones wait until it is dropped, and those of other adapters go on.
+    ///
+    /// Cancel safe: a dropped call waits no longer.
+    fn lane(&self, adapter: &AdapterName) -> StorageFuture<'_, Lane>;
+
     /// Leases up to `limit` deliveries of `destination` that are due, oldest first, for `lease`.
     ///
     /// Cancel safe: what a dropped call leased comes back when the lease ends.
@@ -189,7 +307,8 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     fn health(&self) -> StorageFuture<'_, StorageHealth>;
 
     /// Deletes what is older than `retention`, in small steps; returns how many requests went.
-    /// Requests with pending deliveries stay. Keys outlive it until their windows end.
+    /// Requests with pending deliveries stay. Keys outlive it until their windows end. Entries of
+    /// adapters' state go some time after they have expired, whatever the retention.
     fn sweep(&self, retention: Duration) -> StorageFuture<'_, u64>;
 
     /// Changes the size of what is kept to be deleted on a full disk. An engine that keeps nothing

@@ -1,16 +1,16 @@
 //! Calling adapters without a gateway around them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use sluice::adapter::{Cause, OtherCall, ReceiveCall, SeenReader, Travels};
+use sluice::adapter::{Cause, OtherCall, ReceiveCall, SeenReader, StateReader, Travels, Unread};
 use sluice::config::{RouteAuth, Secret, SecretValue, SecretVersion};
 use sluice::model::{
-    AdapterName, IdempotencyKey, InboundRequest, RequestHead, RequestId, RouteName, SecretName,
-    UnixMillis,
+    AdapterName, IdempotencyKey, InboundRequest, RequestHead, RequestId, RouteName, Scanned,
+    SecretName, StateEntry, StateRange, StateVersion, StateWrite, UnixMillis,
 };
 use sluice::verification::RouteSecrets;
 
@@ -27,6 +27,54 @@ pub struct Known(pub BTreeSet<String>);
 impl SeenReader for Known {
     fn seen(&self, key: &IdempotencyKey) -> Option<bool> {
         Some(self.0.contains(&key.value))
+    }
+}
+
+/// An adapter's state in memory, as calls of one time see it.
+#[derive(Debug)]
+pub struct Kept {
+    now: UnixMillis,
+    entries: Mutex<BTreeMap<Vec<u8>, StateEntry>>,
+}
+
+impl Kept {
+    /// Nothing, for calls of `now`.
+    #[must_use]
+    pub fn at(now: UnixMillis) -> Self {
+        Self { now, entries: Mutex::default() }
+    }
+
+    /// Commits what a call wrote.
+    pub fn apply(&self, writes: &[StateWrite]) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        for StateWrite { key, put } in writes {
+            match put {
+                Some(put) => {
+                    let entry = StateEntry {
+                        key: key.clone(),
+                        value: put.value.clone(),
+                        expires_at: put.expires_at,
+                        version: StateVersion::default(),
+                    };
+                    entries.insert(key.clone(), entry);
+                }
+                None => drop(entries.remove(key)),
+            }
+        }
+    }
+}
+
+impl StateReader for Kept {
+    fn scan(&self, range: &StateRange, limit: usize, reverse: bool) -> Result<Scanned, Unread> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let within = entries.range(range.start.clone()..range.end.clone()).map(|(_, entry)| entry);
+        let live = |entry: &&StateEntry| entry.is_live(self.now);
+        let found: Vec<StateEntry> = if reverse {
+            within.rev().filter(live).take(limit).cloned().collect()
+        } else {
+            within.filter(live).take(limit).cloned().collect()
+        };
+        Ok(Scanned::cut(range.clone(), found, limit, reverse))
     }
 }
 
@@ -90,7 +138,9 @@ impl Request {
             }),
             presented: Arc::new(presented),
             secrets: Arc::clone(&self.secrets),
+            recorded: None,
             seen: Arc::clone(&self.seen),
+            state: None,
             body_max: self.body_max,
         }
     }
@@ -104,6 +154,7 @@ impl Request {
             id: self.id,
             now: NOW,
             seen: Arc::clone(&self.seen),
+            state: None,
         }
     }
 }

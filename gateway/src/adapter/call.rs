@@ -111,7 +111,8 @@ impl Adapter {
         let why = format!("asks to have more masked after {RUNS_MAX} runs");
         let verdicts = before.map_or_else(Vec::new, |before| before.verdicts);
         let end = End::Trap(message(&self.version, Exported::Receive, &why));
-        CallEnd { end, verdicts, reads: CallReads::default(), masked }
+        let (reads, writes) = (CallReads::default(), Vec::new());
+        CallEnd { end, verdicts, reads, masked, writes }
     }
 
     /// Gives the adapter one event of another, in a fresh instance on the calling thread. There
@@ -168,7 +169,11 @@ impl Adapter {
             Err(Broken::Trap { why, .. }) => trap(&why),
             Err(Broken::Deadline) => End::Deadline,
         };
-        CallEnd { end, verdicts: host.verdicts, reads: host.reads, masked }
+        let writes = match &end {
+            End::Outcome(_) => host.state.into_writes(),
+            End::Rejection(_) | End::Trap(_) | End::Deadline => Vec::new(),
+        };
+        CallEnd { end, verdicts: host.verdicts, reads: host.reads, masked, writes }
     }
 
     fn enter<R>(

@@ -8,6 +8,7 @@ use wasmtime::{ResourceLimiter, Store};
 use super::engine::{CORE_INSTANCES, MEMORIES, Runtime, TABLE_ELEMENTS, TABLES};
 use super::log_budget::LogBudget;
 use super::redaction::Redactions;
+use super::state::CallState;
 use super::ticker::ticks;
 use super::{OtherCall, ReceiveCall};
 use crate::model::{CallReads, InboundRequest, PluginVersion, Proof, VerdictRecord};
@@ -125,6 +126,7 @@ pub(super) struct Host {
     pub(super) lines: Vec<(GuestLevel, String)>,
     pub(super) verdicts: Vec<VerdictRecord>,
     pub(super) reads: CallReads,
+    pub(super) state: CallState,
     pub(super) space: Space,
     /// Set where the adapter's settings are taken up at the start of the call itself: until then
     /// only `log` answers.
@@ -150,6 +152,7 @@ impl Host {
             lines: Vec::new(),
             verdicts: Vec::new(),
             reads: CallReads::default(),
+            state: CallState::default(),
             space: Space {
                 each: memory,
                 total_left: memory.saturating_mul(MEMORY_TOTAL_FACTOR),

@@ -21,8 +21,8 @@ use crate::model::{
     UnixMillis, Verified,
 };
 use crate::storage::{
-    Commit, Committed, RequestFilter, RequestSummary, Storage, StorageError, StorageFuture,
-    StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, Lane, RequestFilter, RequestSummary, StateView, Storage,
+    StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 
 /// 2024-06-15T11:51:35.807Z.
@@ -199,6 +199,22 @@ impl Storage for MemoryStorage {
         _now: UnixMillis,
     ) -> Result<bool, StorageError> {
         Err(NOT_HERE)
+    }
+
+    fn claim_state(
+        &self,
+        _: Vec<(AdapterName, u32)>,
+        _: Claiming,
+    ) -> StorageFuture<'_, Vec<(AdapterName, u32)>> {
+        Box::pin(async { Err(NOT_HERE) })
+    }
+
+    fn state(&self, _: &AdapterName, _: u32) -> Result<Box<dyn StateView>, StorageError> {
+        Err(NOT_HERE)
+    }
+
+    fn lane(&self, _: &AdapterName) -> StorageFuture<'_, Lane> {
+        Box::pin(async { Err(NOT_HERE) })
     }
 
     fn lease(

@@ -41,8 +41,9 @@ struct Stops {
     admin: CancellationToken,
 }
 
-/// Binds, serves until told to stop or until a part fails, and stops in order.
-pub(super) async fn serve(shared: Arc<Shared>) -> anyhow::Result<()> {
+/// Binds, serves until told to stop or until a part fails, and stops in order. `claimed`: whether
+/// adapters have been granted their state.
+pub(super) async fn serve(shared: Arc<Shared>, claimed: bool) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let stops = Stops::default();
     let config = shared.config();
@@ -67,7 +68,7 @@ pub(super) async fn serve(shared: Arc<Shared>) -> anyhow::Result<()> {
         reloads: reloads.clone(),
         sides,
     };
-    let mut parts = start_parts(&shared, ingest, reloading, &stops);
+    let mut parts = start_parts(&shared, ingest, reloading, (&stops, claimed));
     shared.phase.send_replace(Phase::Serving);
     tell_started(&shared, &reloads, ingest_address, admin.address);
     let reason = match told {
@@ -152,15 +153,23 @@ fn ingest_parts(shared: &Shared) -> ingest::Parts {
     }
 }
 
-fn start_parts(shared: &Shared, ingest: Ingest, reloading: Reloading, stops: &Stops) -> Parts {
+fn start_parts(
+    shared: &Shared,
+    ingest: Ingest,
+    reloading: Reloading,
+    (stops, claimed): (&Stops, bool),
+) -> Parts {
     let ingest_stop = stops.ingest.clone();
     let delivery = DeliveryService::new(
         Arc::clone(&shared.storage),
         Arc::clone(&shared.clock),
         Arc::clone(&shared.snapshot),
     );
-    let storage = Arc::clone(&shared.storage);
-    let current = Arc::clone(&shared.snapshot);
+    let upkeep = maintenance::Upkeep {
+        storage: Arc::clone(&shared.storage),
+        snapshot: Arc::clone(&shared.snapshot),
+        claimed,
+    };
     Parts {
         ingest: part(async move {
             let drained = ingest.run(ingest_stop).await;
@@ -169,7 +178,7 @@ fn start_parts(shared: &Shared, ingest: Ingest, reloading: Reloading, stops: &St
             }
         }),
         delivery: part(delivery.run(stops.delivery.clone())),
-        maintenance: part(maintenance::run(storage, current, stops.maintenance.clone())),
+        maintenance: part(upkeep.run(stops.maintenance.clone())),
         reloading: start_reloading(reloading, &stops.reloading),
     }
 }

@@ -24,7 +24,8 @@ use crate::adapter::CacheFolder;
 use crate::config::{Location, Problems};
 use crate::reload::watch::Known;
 use crate::reload::{Ask, AskKind, Change, Fared, ReloadRecord, Reloads, Trigger, diff};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot};
+use crate::storage::Claiming;
 use crate::telemetry::reload::{ReloadRefused, Reloaded};
 use crate::telemetry::{Happening as _, chain};
 
@@ -111,6 +112,10 @@ impl Reloading {
         }
         let result = if steady { result } else { Err(self.unsteady()) };
         let result = result.and_then(|built| self.ready(built, &under.serving));
+        let result = match result {
+            Ok(ready) => self.grant_state(kind, &ready.snapshot).await.map(|()| ready),
+            Err(problems) => Err(problems),
+        };
         let record = match (result, kind) {
             (result, AskKind::Admin { dry_run: true }) => return Some(self.told(&under, result)),
             (Err(problems), _) => Some(self.refuse(&under, problems)),
@@ -144,6 +149,24 @@ impl Reloading {
             let message = "the next configuration could not be built: its building panicked";
             problems.push(&self.main(), message, None);
             Attempted { known, steady: true, result: Err(problems) }
+        })
+    }
+
+    /// Grants adapters their state: the last thing that can refuse a reload. Where nothing will be
+    /// applied, it is only asked.
+    async fn grant_state(&self, kind: AskKind, snapshot: &Snapshot) -> Result<(), Problems> {
+        let claiming = match kind {
+            AskKind::Admin { dry_run: true } => Claiming::Ask,
+            AskKind::Admin { dry_run: false } | AskKind::Files(_) | AskKind::Signal => {
+                Claiming::Grant
+            }
+        };
+        let granted = snapshot::claim_state(snapshot, &*self.shared.storage, claiming).await;
+        granted.unwrap_or_else(|error| {
+            let mut problems = Problems::default();
+            let message = format!("adapters cannot be granted their state: {}", chain(&error));
+            problems.push(&self.main(), message, None);
+            Err(problems)
         })
     }
 

@@ -11,21 +11,21 @@ use tokio::time::{Instant, timeout_at};
 use super::Shared;
 use super::answer::{RETRY_ADAPTER, Refusal};
 use super::route::{Routed, Served};
-use crate::adapter::{CallEnd, Cause, End, Outcome, OutcomeEvent, ReceiveCall, SeenReader};
+use crate::adapter::{CallEnd, Cause, End, Outcome, OutcomeEvent, ReceiveCall, StateReader};
 use crate::faults::Fault;
 use crate::model::{
-    AdapterName, Answer, CallReads, Diagnosis, Disposition, Event, EventId, Found, IdempotencyKey,
-    InboundRequest, NewEvent, Rejection, RequestRecord, RouteName, UnixMillis, VerdictRecord,
-    Verified,
+    Answer, CallReads, Diagnosis, Disposition, Event, EventId, Found, InboundRequest, NewEvent,
+    Rejection, RequestRecord, StateWrite, VerdictRecord, Verified,
 };
-use crate::storage::{Commit, Committed, Storage};
+use crate::reading::{StoredKeys, StoredState};
+use crate::storage::{Commit, Committed, Lane, LaneId, StateChange};
 use crate::telemetry::Happening as _;
-use crate::telemetry::ingest::AdapterCalled;
+use crate::telemetry::ingest::{AdapterCalled, CallConflicted};
 use crate::verification::{Presented, RouteSecrets};
 
-/// How often a call runs before its conflicts are answered 503. Each one means that another
-/// request brought the same key in between; three in a row are a flood of them.
-const RUNS_MAX: usize = 3;
+/// Conflicts after which a call runs in its adapter's exclusive lane. Each one means that another
+/// request changed what it read in between; three in a row are a flood of them.
+const CONFLICTS_MAX: u32 = 3;
 
 /// Where and until when a request is called and committed.
 #[derive(Debug)]
@@ -58,6 +58,44 @@ pub(super) enum Ending {
     },
 }
 
+/// What is called, however often.
+#[derive(Clone, Debug)]
+struct Subject {
+    inbound: Arc<InboundRequest>,
+    presented: Arc<Presented>,
+    /// Of the body as received.
+    body_sha256: [u8; 32],
+    /// What the adapter wants to be left of the request: all that may be kept or shown.
+    masked: Option<Arc<InboundRequest>>,
+    /// The lane that the call holds.
+    lane: Option<LaneId>,
+}
+
+impl Subject {
+    fn refused(self, refusal: Refusal, verdicts: Vec<VerdictRecord>) -> Ending {
+        let inbound = Some(self.masked.unwrap_or(self.inbound));
+        Ending::Refused { refusal, verdicts, inbound }
+    }
+}
+
+/// What one run of the call came to.
+#[derive(Debug)]
+enum Attempt {
+    Ended(Ending),
+    /// What it read has changed, and nothing was stored: to be run again.
+    Conflict(Subject),
+}
+
+/// What one run left besides its outcome.
+#[derive(Debug)]
+struct Ran {
+    verdicts: Vec<VerdictRecord>,
+    reads: CallReads,
+    writes: Vec<StateWrite>,
+    body_sha256: [u8; 32],
+    lane: Option<LaneId>,
+}
+
 /// What a call that ended well enough to be stored comes to.
 #[derive(Debug)]
 struct Settled {
@@ -71,73 +109,103 @@ struct Settled {
 
 impl Call<'_> {
     /// Runs the adapter and commits what it came to; runs it again, with the same id and the same
-    /// time, where what it read no longer holds.
+    /// time, where what it read is no longer so. After some conflicts it does so in its adapter's
+    /// lane, where nothing can change what it reads.
     ///
     /// Dropping it before the commit leaves nothing behind. Dropping it later gives up waiting:
     /// storage finishes what it was given.
     pub(super) async fn run(&self, inbound: InboundRequest, presented: Presented) -> Ending {
-        let mut inbound = Arc::new(inbound);
-        let presented = Arc::new(presented);
         let body_sha256 = sha256(&inbound.body);
-        // What the adapter wants to be left of it: all that may be kept or shown.
-        let mut masked = None;
-        for _ in 0..RUNS_MAX {
-            let Some(permit) = self.permit().await else {
-                let refusal = Refusal::overloaded("no adapter call was free before the deadline");
-                let inbound = Some(masked.unwrap_or(inbound));
-                return Ending::Refused { refusal, verdicts: Vec::new(), inbound };
-            };
-            let CallEnd { end, verdicts, reads, masked: now } =
-                self.receive(&inbound, &presented, permit);
-            masked = now.or(masked);
-            // Only a call that read something can conflict, and only then is the request needed
-            // once more. All others move on to storage without a copy.
-            let again = (!reads.seen.is_empty()).then(|| Arc::clone(&inbound));
-            let kept = masked.clone().unwrap_or(inbound);
-            let settled = match settle(end, &verdicts, &self.served.route.secrets) {
-                Ok(settled) => settled,
-                Err(refusal) => {
-                    return Ending::Refused { refusal, verdicts, inbound: Some(kept) };
+        let mut subject = Subject {
+            inbound: Arc::new(inbound),
+            presented: Arc::new(presented),
+            body_sha256,
+            masked: None,
+            lane: None,
+        };
+        let mut lane = None;
+        let mut conflicts = 0_u32;
+        loop {
+            if conflicts >= CONFLICTS_MAX && lane.is_none() {
+                match self.lane().await {
+                    Ok(entered) => {
+                        subject.lane = Some(entered.id());
+                        lane = Some(entered);
+                    }
+                    Err(refusal) => return subject.refused(refusal, Vec::new()),
                 }
-            };
-            // A commit begun now would be stored, and the sender told that it was not.
-            if Instant::now() >= self.deadline {
-                let refusal = Refusal::overloaded("the answer was due before the call had ended");
-                return Ending::Refused { refusal, verdicts, inbound: Some(kept) };
             }
-            let (disposition, diagnosis) = (settled.disposition, settled.diagnosis.clone());
-            let answer = settled.outcome.answer.clone();
-            let parts = (verdicts.clone(), reads, body_sha256);
-            let commit = self.commit(Arc::unwrap_or_clone(kept), settled, parts);
-            let early = Fault::AckBeforeCommit.is_on();
-            let deadline = if early { Instant::now() } else { self.deadline };
-            let committed = timeout_at(deadline, self.shared.storage.commit(commit)).await;
-            let refusal = match (committed, again) {
-                (Err(_late), _) if early => {
-                    return Ending::Committed { answer, disposition, diagnosis };
-                }
-                (Ok(Ok(Committed::Stored { .. })), _) => {
-                    return Ending::Committed { answer, disposition, diagnosis };
-                }
-                (Ok(Ok(Committed::Duplicate { answer })), _) => {
-                    let disposition = Disposition::Duplicate;
-                    return Ending::Committed { answer, disposition, diagnosis: None };
-                }
-                (Ok(Ok(Committed::Conflict)), Some(again)) => {
-                    inbound = again;
-                    continue;
-                }
-                (Ok(Ok(Committed::Conflict)), None) => {
-                    Refusal::overloaded("storage reports a conflict with a call that read nothing")
-                }
-                (Ok(Err(error)), _) => Refusal::storage(&error),
-                (Err(_late), _) => Refusal::unconfirmed(),
+            subject = match self.attempt(subject).await {
+                Attempt::Ended(ending) => return ending,
+                Attempt::Conflict(again) => again,
             };
-            return Ending::Refused { refusal, verdicts, inbound: None };
+            conflicts += 1;
+            let adapter = &self.served.route.config.adapter;
+            CallConflicted { adapter, in_lane: lane.is_some() }.emit();
         }
-        let refusal = Refusal::overloaded("every run of the call met a conflict");
-        let inbound = Some(masked.unwrap_or(inbound));
-        Ending::Refused { refusal, verdicts: Vec::new(), inbound }
+    }
+
+    /// Waits for the adapter's exclusive lane.
+    async fn lane(&self) -> Result<Lane, Refusal> {
+        let lane = self.shared.storage.lane(&self.served.route.config.adapter);
+        match timeout_at(self.deadline, lane).await {
+            Ok(Ok(lane)) => Ok(lane),
+            Ok(Err(error)) => Err(Refusal::storage(&error)),
+            Err(_late) => {
+                let why = "the adapter's exclusive lane was not free before the deadline";
+                Err(Refusal::overloaded(why))
+            }
+        }
+    }
+
+    /// One run and its commit.
+    async fn attempt(&self, mut subject: Subject) -> Attempt {
+        let Some(permit) = self.permit().await else {
+            let refusal = Refusal::overloaded("no adapter call was free before the deadline");
+            return Attempt::Ended(subject.refused(refusal, Vec::new()));
+        };
+        let CallEnd { end, verdicts, reads, masked, writes } =
+            self.receive(&subject.inbound, &subject.presented, permit);
+        subject.masked = masked.or(subject.masked);
+        let settled = match settle(end, &verdicts, &self.served.route.secrets) {
+            Ok(settled) => settled,
+            Err(refusal) => return Attempt::Ended(subject.refused(refusal, verdicts)),
+        };
+        // A commit begun now would be stored, and the sender told that it was not.
+        if Instant::now() >= self.deadline {
+            let refusal = Refusal::overloaded("the answer was due before the call had ended");
+            return Attempt::Ended(subject.refused(refusal, verdicts));
+        }
+        let (disposition, diagnosis) = (settled.disposition, settled.diagnosis.clone());
+        let answer = settled.outcome.answer.clone();
+        // Only a call that read something can conflict, and only then is the request needed
+        // once more. All others move on to storage without a copy.
+        let again = (!reads.is_empty()).then(|| subject.clone());
+        let Subject { inbound, masked, body_sha256, lane, .. } = subject;
+        let ran = Ran { verdicts: verdicts.clone(), reads, writes, body_sha256, lane };
+        let commit = self.commit(Arc::unwrap_or_clone(masked.unwrap_or(inbound)), settled, ran);
+        let early = Fault::AckBeforeCommit.is_on();
+        let deadline = if early { Instant::now() } else { self.deadline };
+        let committed = timeout_at(deadline, self.shared.storage.commit(commit)).await;
+        let refusal = match (committed, again) {
+            (Err(_late), _) if early => {
+                return Attempt::Ended(Ending::Committed { answer, disposition, diagnosis });
+            }
+            (Ok(Ok(Committed::Stored { .. })), _) => {
+                return Attempt::Ended(Ending::Committed { answer, disposition, diagnosis });
+            }
+            (Ok(Ok(Committed::Duplicate { answer })), _) => {
+                let disposition = Disposition::Duplicate;
+                return Attempt::Ended(Ending::Committed { answer, disposition, diagnosis: None });
+            }
+            (Ok(Ok(Committed::Conflict)), Some(again)) => return Attempt::Conflict(again),
+            (Ok(Ok(Committed::Conflict)), None) => {
+                Refusal::overloaded("storage reports a conflict with a call that read nothing")
+            }
+            (Ok(Err(error)), _) => Refusal::storage(&error),
+            (Err(_late), _) => Refusal::unconfirmed(),
+        };
+        Attempt::Ended(Ending::Refused { refusal, verdicts, inbound: None })
     }
 
     /// Waits for one of the calls that may run at once; `None`: not before the deadline.
@@ -158,12 +226,18 @@ impl Call<'_> {
         permit: SemaphorePermit<'_>,
     ) -> CallEnd {
         let route = &self.served.route;
+        let (storage, adapter) = (&self.shared.storage, &route.config.adapter);
+        let now = inbound.received_at;
         let seen = StoredKeys {
-            storage: Arc::clone(&self.shared.storage),
+            storage: Arc::clone(storage),
             route: route.config.name.clone(),
-            adapter: route.config.adapter.clone(),
-            now: inbound.received_at,
+            adapter: adapter.clone(),
+            now,
         };
+        let state = route.adapter.description().state_version.map(|version| {
+            let state = StoredState::new(Arc::clone(storage), adapter.clone(), version, now);
+            Arc::new(state) as Arc<dyn StateReader>
+        });
         let began = StdInstant::now();
         let mut ended = route.adapter.receive(ReceiveCall {
             cause: Cause::Live,
@@ -171,7 +245,9 @@ impl Call<'_> {
             inbound: Arc::clone(inbound),
             presented: Arc::clone(presented),
             secrets: Arc::clone(&route.secrets),
+            recorded: None,
             seen: Arc::new(seen),
+            state,
             body_max: route.config.body_max,
         });
         drop(permit);
@@ -182,12 +258,8 @@ impl Call<'_> {
         ended
     }
 
-    fn commit(
-        &self,
-        inbound: InboundRequest,
-        settled: Settled,
-        (verdicts, reads, body_sha256): (Vec<VerdictRecord>, CallReads, [u8; 32]),
-    ) -> Commit {
+    fn commit(&self, inbound: InboundRequest, settled: Settled, ran: Ran) -> Commit {
+        let Ran { verdicts, reads, writes, body_sha256, lane } = ran;
         let Settled { outcome, verified, disposition, note, .. } = settled;
         let route = &self.served.route;
         let events = outcome.events.into_iter();
@@ -212,7 +284,10 @@ impl Call<'_> {
             answer: outcome.answer,
             note,
         };
-        Commit { request, events, duplicate_answer: outcome.duplicate_answer }
+        let duplicate_answer = outcome.duplicate_answer;
+        let version = route.adapter.description().state_version;
+        let state = version.map(|version| StateChange { version, writes });
+        Commit { request, events, duplicate_answer, state, lane }
     }
 
     /// What the host adds to an event that a guest made.
@@ -324,20 +399,5 @@ fn refine(diagnosis: Diagnosis, verdicts: &[VerdictRecord]) -> Diagnosis {
         Diagnosis::MATCHES_EXPIRED_SECRET
     } else {
         diagnosis
-    }
-}
-
-/// `seen(key)` of one call: what is stored, as of its own time.
-#[derive(Debug)]
-struct StoredKeys {
-    storage: Arc<dyn Storage>,
-    route: RouteName,
-    adapter: AdapterName,
-    now: UnixMillis,
-}
-
-impl SeenReader for StoredKeys {
-    fn seen(&self, key: &IdempotencyKey) -> Option<bool> {
-        self.storage.seen(&self.route, &self.adapter, key, self.now).ok()
     }
 }

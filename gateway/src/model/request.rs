@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AdapterName, Answer, Disposition, Fact, IdempotencyKey, PluginName, RequestId, RouteName,
-    UnixMillis, VerdictRecord, Verified,
+    StateReads, UnixMillis, VerdictRecord, Verified,
 };
 
 /// The head of an inbound request. Values that carry a secret of the route read `***`.
@@ -52,6 +52,21 @@ pub struct PluginVersion {
 pub struct CallReads {
     /// Each `seen(key)` that was asked, with what was answered.
     pub seen: Vec<(IdempotencyKey, bool)>,
+    /// Of its adapter's state.
+    #[serde(skip)]
+    pub state: StateReads,
+    /// Of a stored request: it read more of the state than is kept, so `state` is empty and the
+    /// request cannot be replayed.
+    #[serde(skip)]
+    pub state_not_kept: bool,
+}
+
+impl CallReads {
+    /// Whether nothing was read that another call may change.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty() && self.state.is_empty()
+    }
 }
 
 /// One inbound request as it is stored.

@@ -1,6 +1,12 @@
 //! What every engine must do, written against `dyn Storage`. An engine's own tests call [`suite`]
 //! with its way of opening a store.
 
+macro_rules! rules {
+    ($($name:ident),* $(,)?) => { vec![$((stringify!($name), $name as Test<B>)),*] };
+}
+
+pub(super) mod state;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -84,6 +90,8 @@ pub(super) fn commit(at: UnixMillis) -> Commit {
         },
         events: Vec::new(),
         duplicate_answer: None,
+        state: None,
+        lane: None,
     }
 }
 
@@ -187,7 +195,7 @@ fn count(store: &dyn Storage) -> usize {
 
 /// Runs every test of the suite, each on a store of its own.
 pub(super) fn suite<B: Bench>(open: impl Fn() -> B) {
-    for (name, test) in tests::<B>() {
+    for (name, test) in tests::<B>().into_iter().chain(state::rules()) {
         // Shown by the harness where the test fails.
         eprintln_name(name);
         test(&mut open());
@@ -200,10 +208,6 @@ fn eprintln_name(name: &str) {
 }
 
 type Test<B> = fn(&mut B);
-
-macro_rules! rules {
-    ($($name:ident),* $(,)?) => { vec![$((stringify!($name), $name as Test<B>)),*] };
-}
 
 fn tests<B: Bench>() -> Vec<(&'static str, Test<B>)> {
     rules![

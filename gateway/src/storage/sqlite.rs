@@ -24,15 +24,18 @@ mod group;
 mod identity;
 mod jobs;
 mod keys;
+mod lanes;
 mod load;
 mod open;
 mod query;
 mod queue;
 mod readers;
+mod reads;
 mod recover;
 mod seen;
 mod shared;
 mod start;
+mod state;
 mod statements;
 mod sweep;
 #[cfg(test)]
@@ -45,7 +48,7 @@ use std::fs::File;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -62,6 +65,7 @@ use self::queue::{Leasing, Taken};
 use self::readers::{Open, Readers};
 use self::shared::Shared;
 use self::start::{Opener, Start};
+use self::state::StateReaders;
 use self::times::{EvenClock, Moment};
 use self::writer::Writer;
 use crate::model::{
@@ -69,8 +73,8 @@ use crate::model::{
     LeasedDelivery, RequestId, RouteName, UnixMillis,
 };
 use crate::storage::{
-    Commit, Committed, RequestFilter, RequestSummary, Storage, StorageError, StorageFuture,
-    StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, Lane, LaneId, RequestFilter, RequestSummary, StateView, Storage,
+    StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 
 /// Threads that answer questions of the operator.
@@ -121,6 +125,9 @@ pub struct SqliteStorage {
     queries: Readers,
     path: PathBuf,
     seen: Vec<Mutex<Option<Connection>>>,
+    state: Arc<StateReaders>,
+    /// Numbers of lanes.
+    lanes: AtomicU64,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Whether the writer has ended.
     ended: watch::Receiver<bool>,
@@ -168,6 +175,8 @@ impl SqliteStorage {
             queries,
             path: path.to_owned(),
             seen: (0..SEEN_READERS).map(|_| Mutex::default()).collect(),
+            state: Arc::default(),
+            lanes: AtomicU64::new(0),
             writer: Mutex::new(Some(writer)),
             ended,
             lock: Mutex::new(Some(lock)),
@@ -205,6 +214,16 @@ impl SqliteStorage {
             Job::Task(Box::new(move |writer| drop(reply.send(writer.and_then(work)))), place)
         };
         self.ask(task).await
+    }
+
+    async fn enter_lane(&self, adapter: AdapterName) -> Result<Lane, StorageError> {
+        let place = self.place().await?;
+        let id = LaneId(self.lanes.fetch_add(1, Ordering::Relaxed));
+        let (jobs, of) = (self.jobs.clone(), adapter.clone());
+        // Made before it is waited for: who gives up waiting ends it as well.
+        let lane = Lane::new(id, move || drop(jobs.send(Job::LaneEnds(of, id))));
+        self.ask(|reply| Job::Lane(adapter, id, reply, place)).await?;
+        Ok(lane)
     }
 
     /// Why the writer answers no more.
@@ -267,6 +286,7 @@ impl SqliteStorage {
         for reader in &self.seen {
             reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
+        self.state.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer
             && writer.join().is_err()
@@ -305,7 +325,7 @@ impl Storage for SqliteStorage {
             }
             let place = Arc::clone(&self.places).try_acquire_owned();
             let place = place.map_err(|_| StorageError::Busy)?;
-            let prepared = Box::new(encode::prepare(commit, self.shared.salt()?)?);
+            let prepared = Box::new(encode::prepare(commit, &self.shared)?);
             self.ask(|reply| Job::Commit(prepared, reply, place)).await
         })
     }
@@ -321,6 +341,26 @@ impl Storage for SqliteStorage {
             return Err(over);
         }
         self.seen_now(&KeyProbe::new(self.shared.salt()?, key, route, adapter), now)
+    }
+
+    fn claim_state(
+        &self,
+        claims: Vec<(AdapterName, u32)>,
+        claiming: Claiming,
+    ) -> StorageFuture<'_, Vec<(AdapterName, u32)>> {
+        Box::pin(self.ask_writer(move |writer| writer.claim(&claims, claiming)))
+    }
+
+    fn state(
+        &self,
+        adapter: &AdapterName,
+        version: u32,
+    ) -> Result<Box<dyn StateView>, StorageError> {
+        self.view(adapter, version)
+    }
+
+    fn lane(&self, adapter: &AdapterName) -> StorageFuture<'_, Lane> {
+        Box::pin(self.enter_lane(adapter.clone()))
     }
 
     fn lease(

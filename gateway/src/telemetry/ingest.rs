@@ -25,6 +25,10 @@ pub fn describe() {
     describe_histogram!("sluice_request_seconds", "From the whole head to the answer.");
     describe_counter!("sluice_refused_total", "Requests refused, by route and diagnosis.");
     describe_histogram!("sluice_adapter_call_seconds", "One adapter call.");
+    describe_counter!(
+        "sluice_call_conflicts_total",
+        "Calls run again because what they read had changed, by adapter and whether in its lane."
+    );
     describe_gauge!("sluice_requests_in_flight", "Requests between head and answer.");
     describe_gauge!("sluice_connections_open", "Open connections of providers.");
     describe_counter!("sluice_connections_limited_total", "Waits at the bound of connections.");
@@ -192,6 +196,23 @@ impl Happening for AdapterCalled<'_> {
     fn emit(self) {
         let adapter = self.adapter.as_str().to_owned();
         histogram!("sluice_adapter_call_seconds", "adapter" => adapter).record(self.took);
+    }
+}
+
+/// What a call had read was changed before its commit: it is run again.
+#[derive(Debug)]
+pub struct CallConflicted<'a> {
+    pub adapter: &'a AdapterName,
+    /// Whether it held its adapter's exclusive lane.
+    pub in_lane: bool,
+}
+
+impl Happening for CallConflicted<'_> {
+    fn emit(self) {
+        let Self { adapter, in_lane } = self;
+        tracing::debug!(%adapter, in_lane, "A call is run again: what it read has changed.");
+        let (adapter, lane) = (adapter.as_str().to_owned(), if in_lane { "yes" } else { "no" });
+        counter!("sluice_call_conflicts_total", "adapter" => adapter, "lane" => lane).increment(1);
     }
 }
 

@@ -15,8 +15,8 @@ use sluice::model::{
     Rejection, RequestId, RouteName, UnixMillis, VerdictRecord,
 };
 use sluice::storage::{
-    Commit, Committed, RequestFilter, RequestSummary, Storage, StorageError, StorageFuture,
-    StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, Lane, LaneId, RequestFilter, RequestSummary, StateView, Storage,
+    StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -95,7 +95,8 @@ pub(crate) fn verdict(proof: Proof, found: Found) -> VerdictRecord {
 /// An end after a matching verdict on a header.
 pub(crate) fn matched(end: End) -> CallEnd {
     let verdicts = vec![verdict(Proof::Header, Found::Matched { version: 0 })];
-    CallEnd { end, verdicts, reads: CallReads::default(), masked: None }
+    let (reads, writes) = (CallReads::default(), Vec::new());
+    CallEnd { end, verdicts, reads, masked: None, writes }
 }
 
 /// An end after a verdict that matches nothing.
@@ -157,6 +158,8 @@ pub(crate) struct Memory {
     replies: Mutex<VecDeque<Result<Committed, StorageError>>>,
     /// One permit a commit; as many as are wanted unless a test holds them.
     gate: Semaphore,
+    /// One permit a lane: only one adapter is served.
+    lanes: Arc<Semaphore>,
     begun: watch::Sender<usize>,
     nudges: watch::Sender<u64>,
 }
@@ -167,6 +170,7 @@ impl Default for Memory {
             commits: Mutex::default(),
             replies: Mutex::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            lanes: Arc::new(Semaphore::new(1)),
             begun: watch::Sender::new(0),
             nudges: watch::Sender::new(0),
         }
@@ -227,6 +231,26 @@ impl Storage for Memory {
             "unreadable" => Err(StorageError::Failed { detail: "scripted".to_owned() }),
             _ => Ok(false),
         }
+    }
+
+    fn claim_state(
+        &self,
+        _: Vec<(AdapterName, u32)>,
+        _: Claiming,
+    ) -> StorageFuture<'_, Vec<(AdapterName, u32)>> {
+        unasked()
+    }
+
+    fn state(&self, _: &AdapterName, _: u32) -> Result<Box<dyn StateView>, StorageError> {
+        panic!("the scripted adapter has no state")
+    }
+
+    fn lane(&self, adapter: &AdapterName) -> StorageFuture<'_, Lane> {
+        assert_eq!(adapter.as_str(), "scripted");
+        Box::pin(async {
+            let turn = Arc::clone(&self.lanes).acquire_owned().await.unwrap();
+            Ok(Lane::new(LaneId(7), move || drop(turn)))
+        })
     }
 
     fn lease(

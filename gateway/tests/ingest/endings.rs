@@ -1,11 +1,12 @@
 //! What an adapter call comes to: what is stored, what is answered, what is shown.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use sluice::adapter::End;
 use sluice::config::{Delivery, RouteAuth};
 use sluice::model::{Answer, DestinationName, Diagnosis, Disposition, Found, Verified};
-use sluice::storage::{Committed, StorageError};
+use sluice::storage::{Committed, LaneId, Storage as _, StorageError};
 
 use super::double::{accepted, after, answered, having_seen, key, matched, redacted, rejected};
 use super::gateway::{Gateway, NOW, Plan, secret, token_route};
@@ -161,7 +162,9 @@ async fn of_a_redacted_request_only_the_hash_is_of_what_was_received() {
         let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
         <[u8; 32]>::try_from(digest.as_ref()).unwrap()
     };
-    let gateway = Gateway::start(&Plan::default());
+    let mut plan = Plan::default();
+    plan.routes[0].deadline = Duration::from_secs(1);
+    let gateway = Gateway::start(&plan);
     gateway.adapter.does(|call| redacted(call, matched(End::Trap("spun".to_owned()))));
     assert_eq!(gateway.post("/hook", "received").await.status, 503);
     gateway.adapter.does(|call| redacted(call, having_seen(matched(accepted()))));
@@ -183,8 +186,10 @@ async fn of_a_redacted_request_only_the_hash_is_of_what_was_received() {
     gateway.adapter.does(|call| redacted(call, after(Found::Mismatched, accepted())));
     assert_eq!(gateway.post("/hook", "received").await.status, 401);
     gateway.adapter.does(|call| redacted(call, having_seen(matched(accepted()))));
+    let held = gateway.storage.lane(&plan.routes[0].adapter).await.unwrap();
     gateway.storage.replies(vec![Ok(Committed::Conflict); 3]);
     assert_eq!(gateway.post("/hook", "received").await.status, 503);
+    drop(held);
     let refused = gateway.refused();
     assert_eq!(refused.len(), 3);
     for each in refused.iter().filter(|each| each.redacted) {
@@ -214,12 +219,46 @@ async fn a_conflict_runs_the_call_again_with_the_same_id_and_time() {
     assert!(calls.iter().all(|call| call.inbound.id == calls[0].inbound.id));
     assert!(calls.iter().all(|call| call.inbound.received_at == NOW));
     assert_eq!(gateway.storage.commits().len(), 1);
+}
 
+#[tokio::test]
+async fn after_three_conflicts_a_call_runs_in_its_adapters_lane_until_it_is_stored() {
+    let gateway = Gateway::start(&Plan::default());
+    gateway.adapter.does(|_| having_seen(matched(accepted())));
+    gateway.storage.replies(vec![Ok(Committed::Conflict); 3]);
+    assert_eq!(gateway.post("/hook", "ok").await.status, 200);
+    assert_eq!(gateway.adapter.calls().len(), 4);
+    let lanes = |gateway: &Gateway| -> Vec<Option<LaneId>> {
+        gateway.storage.commits().iter().map(|commit| commit.lane).collect()
+    };
+    assert_eq!(lanes(&gateway), [Some(LaneId(7))]);
+    // What it read of another adapter's routes may change even there.
+    gateway.storage.replies(vec![Ok(Committed::Conflict); 5]);
+    assert_eq!(gateway.post("/hook", "ok").await.status, 200);
+    assert_eq!(gateway.adapter.calls().len(), 10);
+    // Each lane was left again.
+    gateway.storage.replies(vec![Ok(Committed::Conflict); 3]);
+    assert_eq!(gateway.post("/hook", "ok").await.status, 200);
+    gateway.storage.replies(vec![Ok(Committed::Conflict); 2]);
+    assert_eq!(gateway.post("/hook", "ok").await.status, 200);
+    let lane = Some(LaneId(7));
+    assert_eq!(lanes(&gateway), [lane, lane, lane, None]);
+}
+
+#[tokio::test]
+async fn a_lane_that_is_not_free_in_time_is_answered_503() {
+    let mut plan = Plan::default();
+    plan.routes[0].deadline = Duration::from_millis(200);
+    let gateway = Gateway::start(&plan);
+    gateway.adapter.does(|_| having_seen(matched(accepted())));
+    let held = gateway.storage.lane(&plan.routes[0].adapter).await.unwrap();
     gateway.storage.replies(vec![Ok(Committed::Conflict); 3]);
     let answer = gateway.post("/hook", "ok").await;
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
-    assert_eq!(gateway.adapter.calls().len(), 6);
     assert_eq!(gateway.refusal().body.as_ref(), b"ok");
+    assert!(gateway.storage.commits().is_empty());
+    drop(held);
+    assert_eq!(gateway.post("/hook", "ok").await.status, 200);
 }
 
 #[tokio::test]

@@ -110,7 +110,9 @@ fn prepare(description: &Description, route: RouteName) -> anyhow::Result<Receiv
         inbound: Arc::new(inbound),
         presented: Arc::new(presented),
         secrets: Arc::new(secrets),
+        recorded: None,
         seen: Arc::new(NothingSeen),
+        state: None,
         body_max: 1 << 20,
     })
 }

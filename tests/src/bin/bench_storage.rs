@@ -164,6 +164,8 @@ fn webhook(names: &Names) -> Commit {
         request: record(names, id, Bytes::from(body), body_sha256),
         events: Vec::new(),
         duplicate_answer: None,
+        state: None,
+        lane: None,
     };
     let event = event(names, &commit.request, key.clone(), data);
     let key = IdempotencyKey { value: key, scope: KeyScope::Route, window_seconds: 86_400 };

@@ -20,4 +20,5 @@ mod random;
 mod reload;
 mod sandbox;
 mod secrecy;
+mod state;
 mod supply;

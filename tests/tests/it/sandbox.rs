@@ -12,6 +12,7 @@ mod limits;
 mod low_level;
 mod redaction;
 mod refusals;
+mod state;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::adapter::ReceiveCall;
-use crate::adapter::host::{Breach, Host};
+use crate::adapter::host::{Breach, Host, Subject};
 use crate::adapter::text::tame;
 use crate::adapter::v1::sluice::adapter::verification::{self, Part, Verdict};
 use crate::model::{Found, Proof, UnixMillis, VerdictRecord};
@@ -89,6 +89,30 @@ impl Host {
         self.spend_hashed_bytes(bytes.saturating_mul(secrets.versions(role).max(1)))
     }
 
+    /// In a call that runs again from its record: the recorded verdict.
+    fn recorded(
+        &mut self,
+        import: &str,
+        role: &str,
+        proof: Proof,
+    ) -> wasmtime::Result<Option<Verdict>> {
+        let is_recorded = matches!(
+            &self.subject,
+            Subject::Receive(call) if call.recorded.is_some() && !self.configuring
+        );
+        if !is_recorded {
+            return Ok(None);
+        }
+        let before = self.verdicts.len();
+        let recorded = self.asked_for_verdict(import)?.recorded.clone();
+        match recorded.and_then(|recorded| recorded.after(before, role, proof)) {
+            Some(verdict) => self.judge(import, Ok(verdict)).map(Some),
+            None => Err(Breach::error(format!(
+                "{import}: asks for a verdict that the record of the request does not hold"
+            ))),
+        }
+    }
+
     /// Counts a question for a verdict, before any work is done for it.
     fn asked_for_verdict(&mut self, import: &str) -> wasmtime::Result<&ReceiveCall> {
         self.may_judge()?;
@@ -107,6 +131,9 @@ impl verification::Host for Host {
         presented_encoding: String,
     ) -> wasmtime::Result<Verdict> {
         let import = "verification.verify-mac";
+        if let Some(verdict) = self.recorded(import, &secret, Proof::Mac)? {
+            return Ok(verdict);
+        }
         let scheme = verdicts::MacScheme {
             algorithm: word(import, "algorithm", &algorithm)?,
             key: word(import, "key encoding", &key_encoding)?,
@@ -119,6 +146,9 @@ impl verification::Host for Host {
 
     fn verify_header(&mut self, secret: String) -> wasmtime::Result<Verdict> {
         let import = "verification.verify-header";
+        if let Some(verdict) = self.recorded(import, &secret, Proof::Header)? {
+            return Ok(verdict);
+        }
         let call = self.asked_for_verdict(import)?;
         let record = call.secrets.verify_header(&secret, &call.presented, call.inbound.received_at);
         self.judge(import, record)
@@ -126,6 +156,9 @@ impl verification::Host for Host {
 
     fn verify_query(&mut self, secret: String) -> wasmtime::Result<Verdict> {
         let import = "verification.verify-query";
+        if let Some(verdict) = self.recorded(import, &secret, Proof::Query)? {
+            return Ok(verdict);
+        }
         let call = self.asked_for_verdict(import)?;
         let record = call.secrets.verify_query(&secret, &call.presented, call.inbound.received_at);
         self.judge(import, record)
@@ -133,6 +166,9 @@ impl verification::Host for Host {
 
     fn verify_equal(&mut self, secret: String, presented: String) -> wasmtime::Result<Verdict> {
         let import = "verification.verify-equal";
+        if let Some(verdict) = self.recorded(import, &secret, Proof::Equal)? {
+            return Ok(verdict);
+        }
         let call = self.asked_for_verdict(import)?;
         let (secrets, now) = (Arc::clone(&call.secrets), call.inbound.received_at);
         if let Some(record) = self.verdict_before(&secret, Proof::Equal) {
@@ -152,6 +188,9 @@ impl verification::Host for Host {
         presented_encoding: String,
     ) -> wasmtime::Result<Verdict> {
         let import = "verification.verify-signature";
+        if let Some(verdict) = self.recorded(import, &secret, Proof::PublicKey)? {
+            return Ok(verdict);
+        }
         let algorithm = word(import, "algorithm", &algorithm)?;
         let signature = Signature { secret, message, presented, presented_encoding };
         self.judge_signed(import, &signature, Proof::PublicKey, |secrets, signed, now| {

@@ -48,6 +48,7 @@ impl Receive for FailedAdapter {
             verdicts: Vec::new(),
             reads: CallReads::default(),
             masked: None,
+            writes: Vec::new(),
         }
     }
 }

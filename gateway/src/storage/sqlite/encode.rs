@@ -10,12 +10,15 @@ use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::keys::KeyProbe;
+use super::reads;
+use super::shared::Shared;
+use super::state::PreparedState;
 use crate::model::{
     AdapterName, Answer, CallReads, DestinationName, Disposition, Event, EventId, Fact,
-    IdempotencyKey, PluginVersion, RequestHead, RequestId, RequestRecord, RouteName, UnixMillis,
-    VerdictRecord, Verified,
+    IdempotencyKey, PluginVersion, RequestHead, RequestId, RequestRecord, RouteName, StateReads,
+    UnixMillis, VerdictRecord, Verified,
 };
-use crate::storage::{Commit, StorageError};
+use crate::storage::{Commit, LaneId, StorageError};
 
 /// Deliveries that one event may have: far above any configuration, and keeps counts in range.
 const DESTINATIONS_PER_EVENT_MAX: usize = 4_096;
@@ -25,6 +28,7 @@ const DESTINATIONS_PER_EVENT_MAX: usize = 4_096;
 pub(super) struct Prepared {
     pub(super) id: RequestId,
     pub(super) route: RouteName,
+    pub(super) adapter: AdapterName,
     pub(super) received_at: UnixMillis,
     pub(super) disposition: Disposition,
     pub(super) body_sha256: [u8; 32],
@@ -34,6 +38,9 @@ pub(super) struct Prepared {
     pub(super) record_json: String,
     pub(super) duplicate_answer: Option<Answer>,
     pub(super) reads: Vec<(KeyProbe, bool)>,
+    pub(super) state_reads: Option<Vec<u8>>,
+    pub(super) state: Option<PreparedState>,
+    pub(super) lane: Option<LaneId>,
     pub(super) events: Vec<PreparedEvent>,
 }
 
@@ -55,13 +62,26 @@ impl PreparedEvent {
 }
 
 /// Does all work of a commit that needs no storage.
-pub(super) fn prepare(commit: Commit, salt: &[u8; 16]) -> Result<Prepared, StorageError> {
-    let Commit { request, events, duplicate_answer } = commit;
+pub(super) fn prepare(commit: Commit, shared: &Shared) -> Result<Prepared, StorageError> {
+    let Commit { request, events, duplicate_answer, state, lane } = commit;
+    let salt = shared.salt()?;
     let (route, adapter) = (&request.route, &request.adapter);
     let probe = |key: &IdempotencyKey| KeyProbe::new(salt, key, route, adapter);
     let reads = request.reads.seen.iter().map(|(key, seen)| (probe(key), *seen)).collect();
     // What is quarantined holds no key and brings no event, whatever else was handed in.
-    let events = if request.disposition == Disposition::Quarantined { Vec::new() } else { events };
+    let quarantined = request.disposition == Disposition::Quarantined;
+    let events = if quarantined { Vec::new() } else { events };
+    let state = match state {
+        Some(mut change) => {
+            if quarantined {
+                change.writes.clear();
+            }
+            shared.namespace(&request.adapter, change.version)?;
+            PreparedState::new(&request.reads.state, change)
+        }
+        None if request.reads.state.is_empty() => None,
+        None => return Err(failed("a call read state that it was not granted")),
+    };
     let events = events
         .into_iter()
         .map(|new| {
@@ -93,8 +113,12 @@ pub(super) fn prepare(commit: Commit, salt: &[u8; 16]) -> Result<Prepared, Stora
         record_json: json(&RecordRow::from(&request))?,
         duplicate_answer,
         reads,
+        state_reads: reads::pack(&request.reads.state)?,
+        state,
+        lane,
         events,
         route: request.route,
+        adapter: request.adapter,
         body: request.body,
         answer: request.answer,
     })
@@ -178,10 +202,15 @@ pub(super) struct RequestColumns {
     pub(super) body_sha256: [u8; 32],
     pub(super) answer: Answer,
     pub(super) body: Bytes,
+    /// Absent where they were not kept.
+    pub(super) state_reads: Option<StateReads>,
 }
 
 impl RecordRow<'_> {
     pub(super) fn into_record(self, columns: RequestColumns) -> RequestRecord {
+        let mut reads = self.reads.into_owned();
+        reads.state_not_kept = columns.state_reads.is_none();
+        reads.state = columns.state_reads.unwrap_or_default();
         RequestRecord {
             id: columns.id,
             route: columns.route,
@@ -197,7 +226,7 @@ impl RecordRow<'_> {
             verified: self.verified,
             disposition: columns.disposition,
             facts: self.facts.into_owned(),
-            reads: self.reads.into_owned(),
+            reads,
             answer: columns.answer,
             note: self.note.map(Cow::into_owned),
             kept_sha256: self.kept_sha256.map(|sha256| sha256.0),

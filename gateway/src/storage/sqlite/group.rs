@@ -52,6 +52,11 @@ impl Writer<'_> {
                 return Ok(Committed::Conflict);
             }
         }
+        if let Some(state) = &commit.state
+            && !self.state_holds(&commit.adapter, state, now)?
+        {
+            return Ok(Committed::Conflict);
+        }
         let mut new: Vec<&PreparedEvent> = Vec::with_capacity(commit.events.len());
         let mut first = None;
         for event in &commit.events {
@@ -109,6 +114,9 @@ impl Writer<'_> {
         for event in new {
             self.insert_event(group, commit, request, event)?;
         }
+        if let Some(state) = &commit.state {
+            self.change_state(&commit.adapter, state)?;
+        }
         if commit.disposition == Disposition::Quarantined {
             group.quarantined += 1;
         }
@@ -141,6 +149,7 @@ impl Writer<'_> {
             row.json,
             commit.record_json,
             &*commit.body,
+            commit.state_reads,
         ])?;
         self.next.request += 1;
         Ok(seq)

@@ -5,9 +5,11 @@ use std::sync::mpsc::Receiver;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::encode::{Prepared, PreparedEvent};
+use super::lanes::Lanes;
+use super::state::PreparedState;
 use super::writer::Writer;
-use crate::model::AttemptRecord;
-use crate::storage::{Committed, StorageError};
+use crate::model::{AdapterName, AttemptRecord};
+use crate::storage::{Committed, LaneId, StorageError};
 
 /// Commits and records in one transaction: beyond this a sync costs each of them nothing any more,
 /// and the first would only wait longer.
@@ -30,6 +32,10 @@ pub(super) enum Job {
     Commit(Box<Prepared>, Reply<Committed>, Place),
     Record(Vec<AttemptRecord>, Reply<usize>, Place),
     Task(Task, Place),
+    /// Answered when the lane is held.
+    Lane(AdapterName, LaneId, Reply<()>, Place),
+    /// Held no longer, or waited for no longer.
+    LaneEnds(AdapterName, LaneId),
     Close,
 }
 
@@ -46,8 +52,12 @@ pub(super) enum Done {
 }
 
 /// Takes what has queued up behind `first`, within the bounds of a group. Returns what came next
-/// and does not belong in a group.
-pub(super) fn gather(first: Job, jobs: &Receiver<Job>) -> (Vec<Member>, Option<Job>) {
+/// and does not belong in a group. What waits for a lane is left there.
+pub(super) fn gather(
+    first: Job,
+    jobs: &Receiver<Job>,
+    lanes: &mut Lanes,
+) -> (Vec<Member>, Option<Job>) {
     let (mut members, mut bytes) = (Vec::with_capacity(GROUP_MAX), 0);
     let mut next = Some(first);
     while let Some(job) = next.take() {
@@ -56,20 +66,35 @@ pub(super) fn gather(first: Job, jobs: &Receiver<Job>) -> (Vec<Member>, Option<J
                 drop(place);
                 bytes += commit.body.len() + commit.record_json.len();
                 bytes += commit.events.iter().map(PreparedEvent::bytes).sum::<usize>();
+                bytes += commit.state_reads.as_ref().map_or(0, Vec::len);
+                bytes += commit.state.as_ref().map_or(0, PreparedState::bytes);
                 members.push(Member::Commit(commit, reply));
             }
             Job::Record(attempts, reply, place) => {
                 drop(place);
                 members.push(Member::Record(attempts, reply));
             }
-            Job::Task(..) | Job::Close => return (members, Some(job)),
+            // A lane begins when the commits before it are on disk.
+            Job::Task(..) | Job::Lane(..) | Job::LaneEnds(..) | Job::Close => {
+                return (members, Some(job));
+            }
         }
         if members.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {
             break;
         }
-        next = jobs.try_recv().ok();
+        next = next_admitted(jobs, lanes);
     }
     (members, None)
+}
+
+/// The next job that waits for nothing.
+fn next_admitted(jobs: &Receiver<Job>, lanes: &mut Lanes) -> Option<Job> {
+    loop {
+        let job = lanes.next_ready().or_else(|| jobs.try_recv().ok())?;
+        if let Some(job) = lanes.admit(job) {
+            return Some(job);
+        }
+    }
 }
 
 /// Commits and records apart.

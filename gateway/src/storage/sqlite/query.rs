@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row, ToSql, params};
 use super::encode::{
     RecordRow, RequestColumns, array, disposition_from, event_from_row, sha256, sql, unsql,
 };
+use super::reads;
 use crate::model::{
     AdapterName, AttemptOutcome, DeliveryId, DeliveryState, DestinationName, Disposition, Event,
     EventId, RequestId, RequestRecord, RouteName, UnixMillis,
@@ -90,7 +91,7 @@ fn summary(row: &Row<'_>) -> Result<RequestSummary> {
 pub(super) fn request(connection: &Connection, id: &RequestId) -> Result<Option<StoredRequest>> {
     let mut statement = connection.prepare_cached(
         "SELECT n.name, r.received_at, r.disposition, r.body_sha256, r.answer, r.record, r.body, \
-         r.first_event, r.events FROM requests r JOIN names n ON n.id = r.route WHERE r.id = ?1",
+         r.first_event, r.events, r.state_reads FROM requests r JOIN names n ON n.id = r.route WHERE r.id = ?1",
     )?;
     let found = statement
         .query_row([id.as_bytes()], |row| {
@@ -102,6 +103,7 @@ pub(super) fn request(connection: &Connection, id: &RequestId) -> Result<Option<
                 body_sha256: array(row.get_ref(3)?.as_blob()?),
                 answer: serde_json::from_str(&text(row, 4)?).map_err(unreadable)?,
                 body: Bytes::copy_from_slice(row.get_ref(6)?.as_bytes()?),
+                state_reads: reads::unpack(row.get_ref(9)?.as_blob_or_null()?),
             };
             let record: RecordRow<'_> = serde_json::from_str(&text(row, 5)?).map_err(unreadable)?;
             Ok((record.into_record(columns), row.get(7)?, row.get(8)?))

@@ -7,9 +7,14 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Transaction, params};
 
 use super::encode::{array, sql, unsql};
 use super::keys::{KeyMap, KnownKey};
-use super::shared::Shared;
+use super::shared::{Namespace, Shared};
+use super::state;
 use super::writer::Next;
 use crate::model::{DestinationName, UnixMillis};
+
+/// Changes of state that one process may make: 2^40, one a microsecond for twelve days and at any real
+/// rate for years; which leaves room for eight million starts.
+const CHANGES_BITS: u32 = 40;
 
 /// Reads the state of the store into `shared`. Deliveries that were fresh are parked: whoever held
 /// them is gone. After an error it may be tried again.
@@ -20,6 +25,7 @@ pub(super) fn recover(connection: &mut Connection, shared: &Shared) -> Result<Ne
         request: next_number(&transaction, "next_request", "SELECT max(seq) FROM requests")?,
         event: next_number(&transaction, "next_event", "SELECT max(seq) FROM events")?,
         delivery: next_number(&transaction, "next_delivery", "SELECT max(id) FROM deliveries")?,
+        change: first_change(&transaction)?,
     };
     let floor = integer(&transaction, "settled_below")?.unwrap_or_default();
     if floor < next.delivery {
@@ -29,6 +35,9 @@ pub(super) fn recover(connection: &mut Connection, shared: &Shared) -> Result<Ne
     }
     transaction.commit()?;
     read_due(connection, shared)?;
+    for (adapter, id) in state::namespaces(connection)? {
+        shared.know_namespace(&adapter, Namespace { id, claimed: None });
+    }
     shared.recent_mut().absorb(read_recent_keys(connection)?);
     shared.is_open_with(salt);
     Ok(next)
@@ -54,6 +63,14 @@ fn next_number(transaction: &Transaction<'_>, name: &str, last: &str) -> Result<
     let last: Option<i64> = transaction.query_row(last, [], |row| row.get(0))?;
     let noted = integer(transaction, name)?.unwrap_or(1);
     Ok(noted.max(last.map_or(1, |last| last + 1)))
+}
+
+/// The first version of state that this process hands out: greater than any before, whatever of them
+/// is still in a row.
+fn first_change(transaction: &Transaction<'_>) -> Result<i64> {
+    let starts = integer(transaction, "state_starts")?.unwrap_or_default() + 1;
+    set_meta(transaction, "state_starts", starts)?;
+    Ok(starts << CHANGES_BITS)
 }
 
 fn integer(connection: &Connection, name: &str) -> Result<Option<i64>> {

@@ -1,5 +1,6 @@
 //! What the writer, the readers and the callers share.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -10,8 +11,16 @@ use tokio::sync::watch;
 use super::keys::RecentKeys;
 use super::queue::DueQueue;
 use super::times::Moment;
-use crate::model::{Clock, UnixMillis};
+use crate::model::{AdapterName, Clock, UnixMillis};
 use crate::storage::StorageError;
+
+/// An adapter's part of the table of state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Namespace {
+    pub(super) id: i64,
+    /// `state_version` of the plugin that it was claimed for in this process, if any.
+    pub(super) claimed: Option<u32>,
+}
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -22,6 +31,7 @@ pub(super) struct Shared {
     salt: OnceLock<[u8; 16]>,
     recent: RwLock<RecentKeys>,
     queue: Mutex<DueQueue>,
+    namespaces: RwLock<HashMap<AdapterName, Namespace>>,
     pub(super) nudges: watch::Sender<u64>,
     pub(super) failed: watch::Sender<Option<String>>,
     /// Commits are refused: the disk is full.
@@ -39,6 +49,7 @@ impl Shared {
             salt: OnceLock::new(),
             recent: RwLock::default(),
             queue: Mutex::default(),
+            namespaces: RwLock::default(),
             nudges: watch::Sender::new(0),
             failed: watch::Sender::new(None),
             full: AtomicBool::new(false),
@@ -81,6 +92,28 @@ impl Shared {
 
     pub(super) fn recent_mut(&self) -> RwLockWriteGuard<'_, RecentKeys> {
         self.recent.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The namespace of an adapter, for a plugin of this `state_version`.
+    pub(super) fn namespace(
+        &self,
+        adapter: &AdapterName,
+        version: u32,
+    ) -> Result<i64, StorageError> {
+        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        let detail = match namespaces.get(adapter) {
+            Some(namespace) if namespace.claimed == Some(version) => return Ok(namespace.id),
+            Some(Namespace { claimed: Some(other), .. }) => format!(
+                "the state of the adapter `{adapter}` is now kept in version {other}, no longer in {version}"
+            ),
+            Some(_) | None => format!("the adapter `{adapter}` was granted no state"),
+        };
+        Err(StorageError::Failed { detail })
+    }
+
+    pub(super) fn know_namespace(&self, adapter: &AdapterName, namespace: Namespace) {
+        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        namespaces.insert(adapter.clone(), namespace);
     }
 
     pub(super) fn nudge(&self) {

@@ -152,6 +152,9 @@ fn refuse_for(time: Duration, jobs: &Receiver<Job>) -> bool {
             Ok(Job::Commit(_, reply, _)) => drop(reply.send(Err(StorageError::Full))),
             Ok(Job::Record(_, reply, _)) => drop(reply.send(Err(StorageError::Full))),
             Ok(Job::Task(task, _)) => task(Err(StorageError::Full)),
+            Ok(Job::Lane(_, _, reply, _)) => drop(reply.send(Err(StorageError::Full))),
+            // None was begun.
+            Ok(Job::LaneEnds(..)) => {}
             Err(RecvTimeoutError::Timeout) => return true,
             Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => return false,
         }

@@ -22,6 +22,9 @@ pub(super) struct Statements<'c> {
     pub(super) park_fresh: Statement<'c>,
     pub(super) insert_name: Statement<'c>,
     pub(super) set_meta: Statement<'c>,
+    pub(super) check_state: Statement<'c>,
+    pub(super) put_state: Statement<'c>,
+    pub(super) delete_state: Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -33,8 +36,8 @@ impl<'c> Statements<'c> {
             commit: sql("COMMIT")?,
             insert_request: sql(
                 "INSERT INTO requests (seq, id, route, received_at, disposition, \
-                 status, first_event, events, body_sha256, answer, record, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 status, first_event, events, body_sha256, answer, record, body, state_reads) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?,
             insert_event: sql("INSERT INTO events (seq, request, first_delivery, deliveries, \
                  key_slot, key_digest, key_until, sha256, event, data) \
@@ -66,6 +69,13 @@ impl<'c> Statements<'c> {
             insert_name: sql("INSERT INTO names (kind, name) VALUES (?1, ?2)")?,
             set_meta: sql("INSERT INTO meta (name, value) VALUES (?1, ?2) \
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value")?,
+            check_state: sql("SELECT version, expires_at FROM state \
+                 WHERE namespace = ?1 AND key >= ?2 AND key < ?3 ORDER BY key")?,
+            put_state: sql("INSERT INTO state (namespace, key, value, expires_at, version) \
+                 VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (namespace, key) DO UPDATE SET \
+                 value = excluded.value, expires_at = excluded.expires_at, \
+                 version = excluded.version")?,
+            delete_state: sql("DELETE FROM state WHERE namespace = ?1 AND key = ?2")?,
         })
     }
 }

@@ -23,6 +23,13 @@ const KEYS_MOVED_PER_STEP: usize = 1_024;
 /// First answers deleted in one step.
 const ANSWERS_PER_STEP: usize = 1_024;
 
+/// Expired entries of state deleted in one step.
+const ENTRIES_PER_STEP: usize = 1_024;
+
+/// How long an entry stays after it has expired: longer than a request's deadline, because a call of
+/// an earlier time finds it still.
+const EXPIRED_KEPT_MS: u64 = 60 * 60 * 1_000;
+
 /// Deliveries given up in one step.
 const RETIRED_PER_STEP: usize = 1_024;
 
@@ -35,6 +42,7 @@ enum Phase {
     Requests,
     Keys,
     Answers,
+    State,
     Over,
 }
 
@@ -117,6 +125,13 @@ impl Writer<'_> {
             Phase::Answers => {
                 let deleted = self.transaction(|writer| writer.delete_answers(sweep.now))?;
                 if deleted < ANSWERS_PER_STEP {
+                    sweep.phase = Phase::State;
+                }
+            }
+            Phase::State => {
+                let cutoff = UnixMillis(sweep.now.0.saturating_sub(EXPIRED_KEPT_MS));
+                let delete = |writer: &mut Self| writer.delete_expired(cutoff, ENTRIES_PER_STEP);
+                if self.transaction(delete)? < ENTRIES_PER_STEP {
                     sweep.phase = Phase::Over;
                 }
             }
@@ -149,7 +164,7 @@ impl Writer<'_> {
         }
         if deleted.requests > 0 {
             // Their numbers must not be handed out again, even if these were the last rows.
-            let Next { request, event, delivery } = self.next;
+            let Next { request, event, delivery, .. } = self.next;
             for (name, value) in
                 [("next_request", request), ("next_event", event), ("next_delivery", delivery)]
             {

@@ -3,6 +3,7 @@
 mod limits;
 mod log;
 mod room;
+mod state;
 mod sweeping;
 
 use std::fs;

@@ -21,6 +21,7 @@ use super::group::{DESTINATION, Group, ROUTE};
 use super::identity::Identity;
 use super::jobs::{Done, Job, Member, answer, gather, refuse, split};
 use super::keys::{KeyMove, RECENT_MAX};
+use super::lanes::Lanes;
 use super::shared::Shared;
 use super::start::Opened;
 use super::statements::Statements;
@@ -40,6 +41,8 @@ pub(super) struct Next {
     pub(super) request: i64,
     pub(super) event: i64,
     pub(super) delivery: i64,
+    /// The version of the next change of state.
+    pub(super) change: i64,
 }
 
 /// The writer's own state; what others may see is in [`Shared`].
@@ -70,6 +73,7 @@ pub(super) struct Writer<'c> {
     pub(super) identity: Identity,
     /// When the disk and the path are looked at next.
     pub(super) next_look: Instant,
+    lanes: Lanes,
 }
 
 impl<'c> Writer<'c> {
@@ -103,6 +107,7 @@ impl<'c> Writer<'c> {
             checkpointer,
             identity: identity.clone(),
             next_look: Instant::now(),
+            lanes: Lanes::default(),
         };
         writer.read_names()?;
         Ok(writer)
@@ -112,14 +117,22 @@ impl<'c> Writer<'c> {
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
         let mut held = None;
         while let Some(job) = held.take().or_else(|| self.receive(jobs)) {
+            let Some(job) = self.lanes.admit(job) else { continue };
             match job {
                 Job::Close => break,
+                Job::Lane(adapter, lane, reply, place) => {
+                    drop(place);
+                    self.lanes.begin(adapter, lane);
+                    // Who waits no longer has ended the lane already, by a job that follows.
+                    drop(reply.send(Ok(())));
+                }
+                Job::LaneEnds(adapter, lane) => self.lanes.end(&adapter, lane),
                 Job::Task(task, place) => {
                     drop(place);
                     task(Ok(&mut self));
                 }
                 Job::Commit(..) | Job::Record(..) => {
-                    let (members, next) = gather(job, jobs);
+                    let (members, next) = gather(job, jobs, &mut self.lanes);
                     held = next;
                     self.serve(members);
                 }
@@ -139,6 +152,9 @@ impl<'c> Writer<'c> {
 
     /// The next job; absent at the end. Looks at the disk and the path while it waits.
     fn receive(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+        if let Some(ready) = self.lanes.next_ready() {
+            return Some(ready);
+        }
         while !self.has_failed() {
             match jobs.recv_timeout(self.next_look.saturating_duration_since(Instant::now())) {
                 Ok(job) => return Some(job),

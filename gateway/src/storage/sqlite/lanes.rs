@@ -1,0 +1,71 @@
+//! Exclusive lanes: while a call holds its adapter's, the other commits of that adapter wait.
+//!
+//! They wait on the writer's thread, which serves everybody else meanwhile; so a commit pays nothing
+//! for the lanes that others hold.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::jobs::Job;
+use crate::model::AdapterName;
+use crate::storage::LaneId;
+
+/// The lanes that are held, and what waits for them.
+#[derive(Default)]
+pub(super) struct Lanes {
+    held: HashMap<AdapterName, Held>,
+    /// What waited for a lane that has ended: comes before whatever came later.
+    ready: VecDeque<Job>,
+}
+
+struct Held {
+    by: LaneId,
+    /// Commits of the adapter and further lanes, in the order in which they came.
+    waiting: VecDeque<Job>,
+}
+
+impl Lanes {
+    /// What waits no longer.
+    pub(super) fn next_ready(&mut self) -> Option<Job> {
+        self.ready.pop_front()
+    }
+
+    /// Gives the job back where it may be done now; else it waits here.
+    pub(super) fn admit(&mut self, job: Job) -> Option<Job> {
+        if self.held.is_empty() {
+            return Some(job);
+        }
+        let (adapter, lane) = match &job {
+            Job::Commit(commit, ..) => (&commit.adapter, commit.lane),
+            Job::Lane(adapter, ..) => (adapter, None),
+            Job::LaneEnds(..) | Job::Record(..) | Job::Task(..) | Job::Close => return Some(job),
+        };
+        match self.held.get_mut(adapter) {
+            Some(held) if lane != Some(held.by) => {
+                held.waiting.push_back(job);
+                None
+            }
+            Some(_) | None => Some(job),
+        }
+    }
+
+    /// The lane is held from here on. It was admitted, so nobody else holds it.
+    pub(super) fn begin(&mut self, adapter: AdapterName, by: LaneId) {
+        self.held.insert(adapter, Held { by, waiting: VecDeque::new() });
+    }
+
+    /// The lane is held no longer, or is not waited for any more.
+    pub(super) fn end(&mut self, adapter: &AdapterName, by: LaneId) {
+        if self.held.get(adapter).is_some_and(|held| held.by == by) {
+            let waiting = self.held.remove(adapter).map(|held| held.waiting).unwrap_or_default();
+            for job in waiting.into_iter().rev() {
+                self.ready.push_front(job);
+            }
+            return;
+        }
+        let is_it = |job: &Job| matches!(job, Job::Lane(_, id, ..) if *id == by);
+        self.ready.retain(|job| !is_it(job));
+        if let Some(held) = self.held.get_mut(adapter) {
+            held.waiting.retain(|job| !is_it(job));
+        }
+    }
+}

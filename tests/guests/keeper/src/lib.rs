@@ -1,0 +1,126 @@
+//! An adapter that does with its state what the request says, a line an operation. It runs in the
+//! sandbox and natively, and must come to the same.
+
+use plugin_sdk::state::{self, Map, Refusal};
+use plugin_sdk::verification::verify_header;
+use plugin_sdk::{
+    Adapter, Answer, Description, Event, Inbound, Key, Outcome, Rejection, Travels, call,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+const TALLY: Map<String, u64> = Map::new("tally");
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Tallied {
+    name: String,
+    count: u64,
+}
+
+#[derive(Debug)]
+pub struct Keeper;
+
+impl Adapter for Keeper {
+    type Settings = NoSettings;
+
+    fn describe() -> Description {
+        Description::new("keeper", env!("CARGO_PKG_VERSION"), "Keeps what it is told to keep")
+            .state_version(1)
+            .required_secret("shared", Travels::header("x-webhook-secret"), "The secret")
+            .event::<Tallied>("test.keeper.tallied", "A tally went up")
+            .fact("count", "Count")
+    }
+
+    fn receive(_: &NoSettings, inbound: &Inbound) -> Result<Outcome, Rejection> {
+        verify_header("shared").or_refuse()?;
+        let body = inbound.body();
+        let text = String::from_utf8_lossy(body);
+        if let Some(name) = text.strip_prefix("tally ") {
+            return tally(name.trim());
+        }
+        let told: Vec<String> = text.lines().map(run).collect();
+        Ok(Outcome::accepted(Answer::text(200, told.join("\n"))))
+    }
+
+    fn view(_: &NoSettings, name: &str, parameters: &str) -> Result<String, Rejection> {
+        let _ = parameters;
+        Ok(serde_json::Value::from(run(name)).to_string())
+    }
+}
+
+plugin_sdk::register_adapter!(Keeper);
+
+/// Reads, adds one and writes: what loses a count wherever two calls do not come one after the other.
+fn tally(name: &str) -> Result<Outcome, Rejection> {
+    let count = TALLY.get(name)?.unwrap_or_default() + 1;
+    TALLY.put(name, &count)?;
+    let made = Tallied { name: name.to_owned(), count };
+    let event =
+        Event::new("test.keeper.tallied", &made)?.idempotency_key(Key::new([call::id().as_str()]));
+    Ok(Outcome::accepted(Answer::text(200, count.to_string()))
+        .event(event)
+        .fact("count", Some(count.to_string())))
+}
+
+/// Does one operation, or the same one many times under numbered keys (`256*get k`), and tells the
+/// last one's result.
+fn run(line: &str) -> String {
+    let (times, operation) = match line.split_once('*') {
+        Some((times, operation)) => (times.parse().unwrap_or(1), operation),
+        None => (1_u32, line),
+    };
+    let mut told = String::new();
+    for n in 0..times {
+        let suffix = if times == 1 { String::new() } else { n.to_string() };
+        told = match once(operation, &suffix) {
+            Ok(told) => told,
+            Err(Refusal { code, detail }) => return format!("{code}: {detail} ({n})"),
+        };
+    }
+    told
+}
+
+fn once(operation: &str, suffix: &str) -> Result<String, Refusal> {
+    let words: Vec<&str> = operation.split(' ').collect();
+    let key = |word: &str| sized(word, suffix);
+    let show = |entry: state::Entry| {
+        let (key, value) = (entry.key.len(), String::from_utf8_lossy(&entry.value).into_owned());
+        format!("{key}:{}{:?}", value.get(..20).unwrap_or(&value), entry.expires_at)
+    };
+    match *words.as_slice() {
+        ["get", name] => Ok(state::entry(&key(name))?.map_or_else(|| "absent".to_owned(), show)),
+        ["put", name, value] => {
+            state::put_bytes(&key(name), &sized(value, ""), None).map(|()| "put".to_owned())
+        }
+        ["put", name, value, after] => {
+            let expires_at = call::now().checked_add_signed(after.parse().unwrap_or(0));
+            state::put_bytes(&key(name), &sized(value, ""), expires_at).map(|()| "put".to_owned())
+        }
+        ["delete", name] => state::delete(&key(name)).map(|()| "deleted".to_owned()),
+        ["scan", start, end, limit] => {
+            let (start, end, limit) = (sized(start, ""), sized(end, ""), limit.parse::<i64>());
+            let limit = limit.unwrap_or_default();
+            let most = u32::try_from(limit.unsigned_abs()).unwrap_or(u32::MAX);
+            let found = state::entries(&start, Some(end.as_slice()), most, limit < 0)?;
+            let count = found.len();
+            let shown: Vec<String> = found.into_iter().take(8).map(show).collect();
+            Ok(format!("{count} [{}]", shown.join(" ")))
+        }
+        _ => Ok(format!("no such operation: {operation}")),
+    }
+}
+
+/// A text, or of `#513` so many bytes; nothing of `-`.
+fn sized(word: &str, suffix: &str) -> Vec<u8> {
+    let mut bytes = match word.strip_prefix('#').and_then(|size| size.parse().ok()) {
+        Some(size) => vec![b'x'; size],
+        None if word == "-" => Vec::new(),
+        None => word.as_bytes().to_vec(),
+    };
+    bytes.extend(suffix.as_bytes());
+    bytes
+}
