@@ -1,4 +1,5 @@
-//! The listener for operators: health, metrics, what became of requests, and reloads.
+//! The listener for operators: health, metrics, what became of requests, what adapters answer, and
+//! reloads.
 //!
 //! It is apart from ingest in address, connections and limits, so that it answers when ingest
 //! cannot. `/healthz` and `/readyz` are open; everything else wants the bearer token.
@@ -10,6 +11,7 @@
 //! access are made, so that none can be open by oversight.
 
 mod access;
+mod adapters;
 mod health;
 mod problem;
 mod refused;
@@ -33,6 +35,7 @@ use axum::routing::{MethodRouter, get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
+pub use adapters::{AdapterSummary, Adapters};
 pub use refused::{RefusedFilter, RefusedRequest, RefusedRequests, RefusedSummary};
 pub use serve::run;
 
@@ -67,6 +70,7 @@ impl Phase {
 pub struct AdminState {
     pub storage: Arc<dyn Storage>,
     pub refused: Arc<dyn RefusedRequests>,
+    pub adapters: Arc<dyn Adapters>,
     pub metrics: PrometheusHandle,
     pub phase: watch::Receiver<Phase>,
     /// The bearer token in force; every active version is accepted.
@@ -87,6 +91,7 @@ struct Admin {
     state: AdminState,
     failures: access::Failures,
     health: health::HealthCache,
+    views: adapters::ViewPlaces,
     /// Whether only this machine can connect, and so a browser is the way in for others.
     loopback: AtomicBool,
 }
@@ -115,6 +120,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint("/healthz", Open, get(health::healthz)),
         endpoint("/readyz", Open, get(health::readyz)),
         endpoint("/metrics", Token, get(metrics)),
+        endpoint("/api/v1/adapters", Token, get(adapters::list)),
+        endpoint("/api/v1/adapters/{name}/views/{view}", Token, get(adapters::view)),
         endpoint("/api/v1/requests", Token, get(requests::list)),
         endpoint("/api/v1/requests/{id}", Token, get(requests::show)),
         endpoint("/api/v1/reloads", Token, get(reloads::list).post(reloads::reload)),

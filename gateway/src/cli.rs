@@ -7,6 +7,7 @@
 //! | 2 | the arguments are wrong |
 //! | 78 | the configuration is wrong (`EX_CONFIG` of `sysexits.h`) |
 
+mod adapter;
 pub mod check;
 mod client;
 mod reload;
@@ -39,6 +40,9 @@ enum Command {
     Check(check::CheckArguments),
     /// Make a running gateway take up its configuration, or tell what that would change.
     Reload(reload::ReloadArguments),
+    /// Look at the adapters of a running gateway, and ask their views.
+    #[command(subcommand)]
+    Adapter(adapter::AdapterCommand),
     /// Look at the requests of a running gateway, refused ones included.
     #[command(subcommand)]
     Requests(requests::RequestsCommand),
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
+        Command::Adapter(command) => adapter::run(command),
         Command::Requests(command) => requests::run(command),
     };
     match result {

@@ -5,6 +5,7 @@
 //! this module owns and waits for; a part that ends early, or panics, ends the gateway with that
 //! reason.
 
+mod adapters;
 mod digest_key;
 mod maintenance;
 mod parts;

@@ -59,6 +59,7 @@ pub async fn run(
         state,
         failures: super::access::Failures::default(),
         health: super::health::HealthCache::default(),
+        views: super::adapters::ViewPlaces::default(),
         loopback,
     });
     let router = router(&admin);

@@ -14,13 +14,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::adapter::{View, ViewEnd};
 use crate::config::{SecretValue, SecretVersion};
 use crate::delivery::testing::{MemoryStorage, RECEIVED_AT, event, name};
 use crate::model::{
     AdapterName, Answer, AttemptOutcome, CallReads, DeliveryId, DeliveryState, Diagnosis,
     Disposition, Fact, Found, KeyedDigest, ManualClock, PluginName, PluginVersion, Proof,
-    RequestHead, RequestId, RequestRecord, RouteName, SecretName, UnixMillis, VerdictRecord,
-    Verified,
+    Rejection, RequestHead, RequestId, RequestRecord, RouteName, SecretName, UnixMillis,
+    VerdictRecord, Verified,
 };
 use crate::reload::Ask;
 use crate::storage::{StoredAttempt, StoredDelivery, StoredEvent, StoredRequest};
@@ -49,6 +50,48 @@ impl RefusedRequests for Ring {
 
     fn get(&self, id: RequestId) -> Option<RefusedRequest> {
         self.0.lock().unwrap().iter().find(|one| one.summary.id == id).cloned()
+    }
+}
+
+/// One adapter whose views end as they are named, and one that does not serve.
+#[derive(Debug)]
+pub(super) struct Scripted;
+
+impl Adapters for Scripted {
+    fn list(&self) -> Vec<AdapterSummary> {
+        let view = |name: &str| View {
+            name: name.to_owned(),
+            summary: String::new(),
+            parameters_schema: serde_json::json!({ "properties": { "n": { "type": "integer" } } }),
+        };
+        let summary = |name: &str, serving| AdapterSummary {
+            name: AdapterName::new(name).unwrap(),
+            plugin: PluginName::new("payout-matcher").unwrap(),
+            serving,
+            version: Some("1.2.0".to_owned()),
+            digest: None,
+            routes: vec![route("buyer")],
+            state_version: Some(3),
+            consumes: Vec::new(),
+            views: ["echo", "refuse", "deny", "trap", "spin"].map(view).into(),
+            facts: Vec::new(),
+        };
+        vec![summary("broken", false), summary("payouts", true)]
+    }
+
+    fn view(&self, adapter: &AdapterName, view: &str, parameters: &str) -> Option<ViewEnd> {
+        assert_eq!(adapter.as_str(), "payouts");
+        let refused = |status| {
+            let diagnosis = Diagnosis::from_guest("no_such_call");
+            ViewEnd::Rejection(Rejection { status, diagnosis, detail: "no such call".to_owned() })
+        };
+        Some(match view {
+            "echo" => ViewEnd::Answer(parameters.to_owned()),
+            "refuse" => refused(404),
+            "deny" => refused(401),
+            "trap" => ViewEnd::Trap("plugin `x`: unreachable".to_owned()),
+            _ => ViewEnd::Deadline,
+        })
     }
 }
 
@@ -92,6 +135,7 @@ impl Desk {
         let state = AdminState {
             storage: Arc::clone(&storage) as _,
             refused: Arc::clone(&ring) as _,
+            adapters: Arc::new(Scripted),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             phase: phase.subscribe(),
             token: Arc::new(ArcSwap::from_pointee(token)),

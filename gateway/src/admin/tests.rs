@@ -299,3 +299,36 @@ async fn shutdown_closes_kept_connections_and_ends() {
     desk.running.join_next().await.unwrap().unwrap().unwrap();
     assert!(desk.client.get(desk.url("/healthz")).send().await.is_err());
 }
+
+#[tokio::test]
+async fn adapters_are_listed_with_what_they_say_of_themselves() {
+    let desk = Desk::start().await;
+    let (status, list) = desk.get("/api/v1/adapters").await;
+    assert_eq!(status, 200);
+    let payouts = &list["adapters"][1];
+    assert_eq!(payouts["name"], "payouts");
+    assert_eq!((&payouts["version"], &payouts["state_version"]), (&json!("1.2.0"), &json!(3)));
+    assert_eq!((&payouts["routes"], &payouts["serving"]), (&json!(["buyer"]), &json!(true)));
+    assert_eq!(payouts["views"][0]["name"], "echo");
+}
+
+#[tokio::test]
+async fn a_view_answers_json_or_says_how_it_ended() {
+    let desk = Desk::start().await;
+    let (status, answer) = desk.get("/api/v1/adapters/payouts/views/echo?n=7&caller=%2B1").await;
+    assert_eq!((status, answer), (200, json!({ "n": 7, "caller": "+1" })));
+    for (path, status, told) in [
+        ("payouts/views/echo?n=1&n=2", 400, "given twice"),
+        ("payouts/views/refuse", 404, "no_such_call: no such call"),
+        ("payouts/views/deny", 422, "no_such_call"),
+        ("payouts/views/trap", 500, "unreachable"),
+        ("payouts/views/spin", 504, "out of time"),
+        ("payouts/views/none", 404, "it has `echo`, `refuse`"),
+        ("nobody/views/echo", 404, "no adapter `nobody`"),
+        ("broken/views/echo", 503, "could not take up its settings"),
+    ] {
+        let (found, problem) = desk.get(&format!("/api/v1/adapters/{path}")).await;
+        assert_eq!(found, status, "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(told), "{path}: {problem}");
+    }
+}

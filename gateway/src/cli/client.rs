@@ -76,10 +76,29 @@ impl AdminArguments {
 }
 
 impl AdminClient {
+    /// The address of a path below the base.
+    fn url(&self, path: &[&str]) -> Result<url::Url, CommandError> {
+        let mut url = self.base.clone();
+        match url.path_segments_mut() {
+            Ok(mut segments) => drop(segments.pop_if_empty().extend(path)),
+            Err(()) => return Err(anyhow::anyhow!("`{}` is not an address", self.base).into()),
+        }
+        Ok(url)
+    }
+
     /// Asks for `path` and returns the JSON answered.
     pub(super) fn get(
         &self,
         path: &str,
+        query: &[(&str, String)],
+    ) -> Result<serde_json::Value, CommandError> {
+        self.get_segments(&path.split('/').collect::<Vec<_>>(), query)
+    }
+
+    /// The same, of a path whose segments may hold any text.
+    pub(super) fn get_segments(
+        &self,
+        path: &[&str],
         query: &[(&str, String)],
     ) -> Result<serde_json::Value, CommandError> {
         let (status, body) = self.ask(Method::GET, path, query, ANSWER_DEADLINE)?;
@@ -93,7 +112,8 @@ impl AdminClient {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<serde_json::Value, CommandError> {
-        let (status, body) = self.ask(Method::POST, path, query, RELOAD_DEADLINE)?;
+        let path: Vec<&str> = path.split('/').collect();
+        let (status, body) = self.ask(Method::POST, &path, query, RELOAD_DEADLINE)?;
         if status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY {
             Ok(body)
         } else {
@@ -104,11 +124,11 @@ impl AdminClient {
     fn ask(
         &self,
         method: Method,
-        path: &str,
+        path: &[&str],
         query: &[(&str, String)],
         deadline: Duration,
     ) -> Result<(StatusCode, serde_json::Value), CommandError> {
-        let url = self.base.join(path).context("making the address")?;
+        let url = self.url(path)?;
         let token = std::str::from_utf8(self.token.expose()).context("the token is not text")?;
         let answer = self.runtime.block_on(async {
             let response = self

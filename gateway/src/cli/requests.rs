@@ -102,20 +102,20 @@ fn show(arguments: &ShowArguments) -> Result<(), CommandError> {
     }
 }
 
-fn pretty(value: &Value) -> String {
+pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
 /// One cell of a table: text without its quotes, `-` where there is nothing. Control characters
 /// are escaped, since some of it was sent by strangers and goes to a terminal.
-fn cell(row: &Value, key: &str) -> String {
+pub(super) fn cell(row: &Value, key: &str) -> String {
     match row.get(key) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(value) => scalar(value),
     }
 }
 
-fn scalar(value: &Value) -> String {
+pub(super) fn scalar(value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
@@ -129,7 +129,7 @@ fn scalar(value: &Value) -> String {
 }
 
 /// A JSON value as an indented outline, for reading.
-fn outline(value: &Value) -> String {
+pub(super) fn outline(value: &Value) -> String {
     let mut lines = Vec::new();
     push_outline(value, 0, &mut lines);
     lines.join("\n")

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::adapters::AdaptersInForce;
 use super::refusals::Refusals;
 use super::reloading::{Reloading, Sides, bind_admin};
 use super::{Shared, maintenance};
@@ -312,6 +313,11 @@ fn start_admin(
     let state = AdminState {
         storage: Arc::clone(&shared.storage),
         refused: Arc::new(Refusals(Arc::clone(&shared.ring))),
+        adapters: Arc::new(AdaptersInForce {
+            snapshot: Arc::clone(&shared.snapshot),
+            storage: Arc::clone(&shared.storage),
+            clock: Arc::clone(&shared.clock),
+        }),
         metrics: shared.metrics.handle(),
         phase: shared.phase.subscribe(),
         token: Arc::clone(&shared.admin_token),

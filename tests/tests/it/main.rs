@@ -22,3 +22,4 @@ mod sandbox;
 mod secrecy;
 mod state;
 mod supply;
+mod views;

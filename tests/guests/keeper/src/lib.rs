@@ -4,7 +4,8 @@
 use plugin_sdk::state::{self, Map, Refusal};
 use plugin_sdk::verification::verify_header;
 use plugin_sdk::{
-    Adapter, Answer, Description, Event, Inbound, Key, Outcome, Rejection, Travels, call,
+    Adapter, Answer, DeliveredEvent, Description, Event, Inbound, Key, Outcome, Rejection, Travels,
+    call,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,16 @@ const TALLY: Map<String, u64> = Map::new("tally");
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
 
-#[derive(Debug, Serialize, JsonSchema)]
+/// What the view `run` is asked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    operation: String,
+    #[serde(default)]
+    times: Option<u32>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Tallied {
     name: String,
     count: u64,
@@ -33,6 +43,8 @@ impl Adapter for Keeper {
             .required_secret("shared", Travels::header("x-webhook-secret"), "The secret")
             .event::<Tallied>("test.keeper.tallied", "A tally went up")
             .fact("count", "Count")
+            .consumes("test.keeper.tallied")
+            .view::<Operation>("run", "Does one operation, as far as a view may")
     }
 
     fn receive(_: &NoSettings, inbound: &Inbound) -> Result<Outcome, Rejection> {
@@ -46,9 +58,27 @@ impl Adapter for Keeper {
         Ok(Outcome::accepted(Answer::text(200, told.join("\n"))))
     }
 
+    /// Tallies what others tallied, under the same name.
+    fn consume(_: &NoSettings, event: &DeliveredEvent) -> Result<Outcome, Rejection> {
+        let tallied: Tallied = serde_json::from_str(&event.data)
+            .map_err(|_| Rejection::new(422, "not_a_tally", "the event is not a tally"))?;
+        match tallied.name.as_str() {
+            "refused" => Err(Rejection::new(422, "unwanted_name", "that name is not tallied")),
+            "trapped" => panic!("as asked"),
+            name => tally(name),
+        }
+    }
+
+    /// `run` does one operation, any number of times; any other name is an operation itself.
     fn view(_: &NoSettings, name: &str, parameters: &str) -> Result<String, Rejection> {
-        let _ = parameters;
-        Ok(serde_json::Value::from(run(name)).to_string())
+        if name != "run" {
+            return Ok(serde_json::Value::from(run(name)).to_string());
+        }
+        let asked: Operation = serde_json::from_str(parameters)
+            .map_err(|error| Rejection::new(400, "bad_parameters", error.to_string()))?;
+        let told: Vec<String> =
+            (0..asked.times.unwrap_or(1)).map(|_| run(&asked.operation)).collect();
+        Ok(serde_json::json!({ "told": told }).to_string())
     }
 }
 
