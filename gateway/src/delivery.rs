@@ -8,7 +8,9 @@
 //! Workers are reconcilers over the table of deliveries. They remember nothing between two looks,
 //! so a crash loses nothing: what was leased comes back when its lease ends. A nudge saves latency
 //! and is never needed. Leases and fences keep attempts apart; they are not needed for correctness
-//! either, since a destination must expect an event twice and can tell by its id.
+//! either, since a destination must expect an event twice and can tell by its id. One destination
+//! gets each event exactly once: another adapter, whose state lies in the same store, so that the
+//! attempt's record and what the adapter makes of the event are one commit.
 //!
 //! Invariants: an event whose SHA-256 does not hold is never sent; no redirect is followed and no
 //! proxy of the environment used; a name is dialled only at addresses that were judged; nothing is
@@ -34,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -60,16 +62,19 @@ pub struct DeliveryService {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     current: Arc<ArcSwap<Snapshot>>,
+    calls: Arc<Semaphore>,
 }
 
 impl DeliveryService {
+    /// `calls`: bounds the adapter calls at once, those of ingest among them.
     #[must_use]
     pub fn new(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
         current: Arc<ArcSwap<Snapshot>>,
+        calls: Arc<Semaphore>,
     ) -> Self {
-        Self { storage, clock, current }
+        Self { storage, clock, current, calls }
     }
 
     /// Runs until `shutdown`, then stops leasing and returns when the attempts under way have
@@ -117,6 +122,7 @@ impl DeliveryService {
             storage: Arc::clone(&self.storage),
             clock: Arc::clone(&self.clock),
             current: Arc::clone(&self.current),
+            calls: Arc::clone(&self.calls),
             generation,
             name,
             gone: Arc::default(),

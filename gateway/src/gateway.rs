@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::adapter::Sandbox;
 use crate::admin::Phase;
@@ -63,6 +63,8 @@ struct Shared {
     metrics: Metrics,
     clock: Arc<dyn Clock>,
     calls_in_flight_max: usize,
+    /// So many, ingest's and delivery's together.
+    calls: Arc<Semaphore>,
     /// Kept to the end: its ticker thread is what ends a spinning adapter.
     sandbox: Sandbox,
     digest_key: ring::hmac::Key,
@@ -165,6 +167,7 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
         metrics,
         clock,
         calls_in_flight_max,
+        calls: Arc::new(Semaphore::new(calls_in_flight_max.min(Semaphore::MAX_PERMITS))),
         sandbox,
         digest_key,
         log: options.log.clone(),

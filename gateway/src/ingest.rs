@@ -60,8 +60,9 @@ pub struct Parts {
     pub storage: Arc<dyn Storage>,
     pub clock: Arc<dyn Clock>,
     pub ring: Arc<RefusedRing>,
-    /// Adapter calls at once: [`crate::adapter::SandboxLimits::calls_in_flight_max`].
-    pub calls_in_flight_max: usize,
+    /// Bounds the adapter calls at once ([`crate::adapter::SandboxLimits::calls_in_flight_max`]), those
+    /// of delivery among them.
+    pub calls: Arc<Semaphore>,
 }
 
 /// The listeners for providers with all that they need, before they run.
@@ -90,7 +91,7 @@ struct Shared {
     ring: Arc<RefusedRing>,
     connections: Arc<Bound>,
     in_flight: Count,
-    calls: Semaphore,
+    calls: Arc<Semaphore>,
     protocol: http1::Builder,
     gauges: Gauges,
     log_budget: LogBudget,
@@ -100,8 +101,7 @@ impl Ingest {
     /// Puts the parts together. The recorder of metrics must have been installed before.
     #[must_use]
     pub fn new(listener: Listener, parts: Parts) -> Self {
-        let Parts { snapshot, storage, clock, ring, calls_in_flight_max } = parts;
-        let permits = |max: usize| Semaphore::new(max.min(Semaphore::MAX_PERMITS));
+        let Parts { snapshot, storage, clock, ring, calls } = parts;
         let connections = Bound::new(snapshot.load().config.ingest.connections_max);
         let shared = Shared {
             routing: Routing::new(Arc::clone(&snapshot)),
@@ -111,7 +111,7 @@ impl Ingest {
             ring,
             connections: Arc::new(connections),
             in_flight: Count::default(),
-            calls: permits(calls_in_flight_max),
+            calls,
             protocol: connection::protocol(),
             gauges: Gauges::default(),
             log_budget: LogBudget::default(),

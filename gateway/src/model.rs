@@ -19,12 +19,12 @@ pub use clock::{Clock, ManualClock, SystemClock, UnixMillis};
 pub use delivery::{
     AttemptOutcome, AttemptRecord, DeadLetterReason, DeliveryState, LeasedDelivery,
 };
-pub use event::{Event, Fact, IdempotencyKey, KeyScope, NewEvent};
+pub use event::{Event, Fact, HOPS_MAX, IdempotencyKey, KeyScope, NewEvent};
 pub use fault::{Diagnosis, Disposition};
 pub use id::{DeliveryId, EventId, RequestId};
 pub use name::{AdapterName, DestinationName, NameError, PluginName, RouteName, SecretName};
 pub use request::{
-    BODY_BYTES_MAX, CallReads, InboundRequest, PluginVersion, RequestHead, RequestRecord,
+    BODY_BYTES_MAX, CallReads, Consumed, InboundRequest, PluginVersion, RequestHead, RequestRecord,
 };
 pub use state::{
     STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, Scanned, StateEntry, StatePut, StateRange,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::adapter::{
-    CallEnd, Cause, Receive, ReceiveCall, RecordedRun, SeenReader, StateReader, Unread,
+    Adapter, CallEnd, Cause, OtherCall, Receive, ReceiveCall, RecordedRun, SeenReader, StateReader,
+    Unread,
 };
 use crate::model::{
-    CallReads, IdempotencyKey, InboundRequest, Proof, RequestRecord, Scanned, StateRange,
+    CallReads, Event, IdempotencyKey, InboundRequest, Proof, RequestRecord, Scanned, StateRange,
 };
 use crate::verification::{Presented, RouteSecrets};
 
@@ -20,6 +21,9 @@ pub enum ReplayError {
     /// Another version of the plugin than ran, or other settings, may ask for more.
     #[error("the call asks for what the record of the request does not hold")]
     NotRecorded,
+    /// It is the record of a consumed event, or the other way round.
+    #[error("the record is not that of such a call")]
+    OtherCall,
 }
 
 /// Runs the call of a stored request again with `adapter` and returns how it ends: as it did, where
@@ -37,6 +41,9 @@ pub fn rerun(
     cause: Cause,
     body_max: usize,
 ) -> Result<CallEnd, ReplayError> {
+    if record.consumed.is_some() {
+        return Err(ReplayError::OtherCall);
+    }
     if record.reads.state_not_kept {
         return Err(ReplayError::NotKept);
     }
@@ -65,6 +72,36 @@ pub fn rerun(
         state: adapter.description().state_version.map(|_| reads as Arc<dyn StateReader>),
         body_max,
     });
+    if missed.load(Ordering::Relaxed) { Err(ReplayError::NotRecorded) } else { Ok(ended) }
+}
+
+/// The same for the record of an event that was consumed.
+///
+/// # Errors
+///
+/// Where the record does not hold what the call reads, or no event.
+pub fn rerun_consumed(
+    adapter: &Adapter,
+    record: &RequestRecord,
+    cause: Cause,
+) -> Result<CallEnd, ReplayError> {
+    if record.reads.state_not_kept {
+        return Err(ReplayError::NotKept);
+    }
+    let event = record.consumed.and_then(|_| serde_json::from_slice(&record.body).ok());
+    let event: Event = event.ok_or(ReplayError::OtherCall)?;
+    let missed = Arc::new(AtomicBool::new(false));
+    let reads = Recorded { reads: record.reads.clone(), missed: Arc::clone(&missed) };
+    let reads = Arc::new(reads);
+    let call = OtherCall {
+        cause,
+        adapter: record.adapter.clone(),
+        id: record.id,
+        now: record.received_at,
+        seen: Arc::<Recorded>::clone(&reads),
+        state: adapter.description.state_version.map(|_| reads as Arc<dyn StateReader>),
+    };
+    let ended = adapter.consume(call, &event);
     if missed.load(Ordering::Relaxed) { Err(ReplayError::NotRecorded) } else { Ok(ended) }
 }
 

@@ -231,6 +231,15 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// Commits one call: request, verdicts, keys, events and deliveries together.
     fn commit(&self, commit: Commit) -> StorageFuture<'_, Committed>;
 
+    /// Commits one call that was an attempt at a delivery: the record of the attempt with what the
+    /// call leaves, together. Where the call is to run again (`Conflict`) nothing is recorded either,
+    /// and the lease stands; absent where the record's fence is not the delivery's current lease.
+    fn commit_attempt(
+        &self,
+        attempt: AttemptRecord,
+        commit: Commit,
+    ) -> StorageFuture<'_, Option<Committed>>;
+
     /// Whether `key` is known to a request that arrived within its window before `now`.
     ///
     /// Blocks for one indexed read; called from inside an adapter call.

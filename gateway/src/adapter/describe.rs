@@ -56,6 +56,23 @@ impl Description {
         Ok(description)
     }
 
+    /// The schema of the data of events of this type, where there is one:
+    /// `urn:sluice:schema:<adapter>:<version>:<event type>`. A name and not an address, because an
+    /// event outlives every host that could serve its schema; the adapter of that version describes
+    /// it.
+    #[must_use]
+    pub fn schema_uri(&self, kind: &str) -> Option<String> {
+        let described = self.events.iter().find(|event| event.kind == kind)?;
+        let Self { name, version, .. } = self;
+        (!described.schema.is_null()).then(|| format!("urn:sluice:schema:{name}:{version}:{kind}"))
+    }
+
+    /// Name and version, as `ottu/1.0.0`.
+    #[must_use]
+    pub fn adapter(&self) -> String {
+        format!("{}/{}", self.name, self.version)
+    }
+
     fn check(&self) -> Result<(), String> {
         if !is_plain(&self.name) {
             return Err("`name` is 1 to 64 of `a-z0-9_-`".to_owned());

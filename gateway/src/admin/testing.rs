@@ -235,6 +235,7 @@ pub(super) fn stored(number: u8, route_name: &str, disposition: Disposition) -> 
         reads: CallReads::default(),
         answer: Answer::json(200, "{}"),
         note: None,
+        consumed: None,
     };
     StoredRequest { record, intact: true, events: Vec::new() }
 }

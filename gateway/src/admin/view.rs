@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 
 use super::refused::{RefusedRequest, RefusedSummary};
 use crate::model::{
-    AdapterName, Answer, DeliveryId, DeliveryState, DestinationName, Diagnosis, Disposition, Event,
-    EventId, Fact, Found, IdempotencyKey, PluginVersion, Proof, RequestHead, RequestId, RouteName,
-    UnixMillis, VerdictRecord, Verified,
+    AdapterName, Answer, Consumed, DeliveryId, DeliveryState, DestinationName, Diagnosis,
+    Disposition, Event, EventId, Fact, Found, IdempotencyKey, PluginVersion, Proof, RequestHead,
+    RequestId, RouteName, UnixMillis, VerdictRecord, Verified,
 };
 use crate::storage::{RequestSummary, StoredAttempt, StoredDelivery, StoredEvent, StoredRequest};
 
@@ -117,6 +117,9 @@ struct StoredView {
     answer: AnswerView,
     /// What the call asked of the store, and was told.
     seen: Vec<SeenView>,
+    /// The event that an adapter consumed, where that is what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumed: Option<Consumed>,
 }
 
 #[derive(Debug, Serialize)]
@@ -312,6 +315,7 @@ impl From<StoredRequest> for RequestView {
                 facts: record.facts,
                 answer: AnswerView::from(record.answer),
                 seen: seen.collect(),
+                consumed: record.consumed,
             }),
             events: events.into_iter().map(EventView::from).collect(),
         }

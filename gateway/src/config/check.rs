@@ -3,6 +3,7 @@
 
 mod adapters;
 mod conflicts;
+mod consuming;
 mod deliver_to;
 mod destinations;
 mod names;
@@ -59,6 +60,7 @@ pub(super) fn check(
     root.finish(&[], problems);
 
     conflicts::route_paths(&routes.paths, &places, problems);
+    consuming::check(&adapters, &routes.checked, &destinations, &places, problems);
     conflicts::written_files(&storage, &destinations, &tree.files, &places, problems);
     Some(Config {
         ingest,

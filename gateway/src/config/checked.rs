@@ -213,6 +213,10 @@ pub enum DestinationKind {
     File {
         path: PathBuf,
     },
+    /// Another adapter, which consumes the events.
+    Adapter {
+        adapter: AdapterName,
+    },
 }
 
 /// How an event travels over HTTP (`CloudEvents` HTTP binding 1.0).

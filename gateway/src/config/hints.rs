@@ -29,10 +29,17 @@ pub fn hints(config: &Config, now: UnixMillis) -> Vec<Problem> {
 }
 
 fn unused(config: &Config, hints: &mut super::Problems) {
-    let adapters: BTreeSet<_> = config.routes.values().map(|route| &route.adapter).collect();
+    let consuming =
+        config.destinations.values().filter_map(|destination| match &destination.kind {
+            DestinationKind::Adapter { adapter } => Some(adapter),
+            DestinationKind::Http { .. } | DestinationKind::File { .. } => None,
+        });
+    let serving = config.routes.values().map(|route| &route.adapter);
+    let adapters: BTreeSet<_> = serving.chain(consuming).collect();
     for adapter in config.adapters.values() {
         if !adapters.contains(&adapter.name) {
-            hints.push(&adapter.at, "no route uses this adapter", None);
+            let help = "name it in a route, or in a destination of type `adapter`".to_owned();
+            hints.push(&adapter.at, "nothing uses this adapter", Some(help));
         }
     }
     let used: BTreeSet<_> = config

@@ -115,7 +115,7 @@ impl DestinationConfig {
     pub fn is_same(&self, other: &Self) -> bool {
         let signing = |config: &Self| match &config.kind {
             DestinationKind::Http { signing_secret, .. } => signing_secret.as_ref().map(of_secret),
-            DestinationKind::File { .. } => None,
+            DestinationKind::File { .. } | DestinationKind::Adapter { .. } => None,
         };
         of_destination(self) == of_destination(other) && signing(self) == signing(other)
     }
@@ -267,6 +267,9 @@ fn of_destination(config: &DestinationConfig) -> Keys {
         }
         DestinationKind::File { path } => {
             keys.extend(self::keys([("type", open("file")), ("path", open(path.display()))]));
+        }
+        DestinationKind::Adapter { adapter } => {
+            keys.extend(self::keys([("type", open("adapter")), ("adapter", open(adapter))]));
         }
     }
     keys

@@ -182,7 +182,7 @@ fn hints_tell_what_may_not_be_meant() {
         told,
         [
             ("secrets.admin.env", "a secret from the environment cannot rotate"),
-            ("adapters.idle", "no route uses this adapter"),
+            ("adapters.idle", "nothing uses this adapter"),
             ("routes.r", "delivers nowhere"),
             ("destinations.d", "events are sent unsigned"),
             ("destinations.d", "nothing delivers to this destination"),

@@ -7,8 +7,8 @@ use reqwest::StatusCode;
 
 use super::retry::{Next, RetrySchedule};
 use crate::model::{
-    AttemptOutcome, AttemptRecord, DeadLetterReason, DeliveryState, DestinationName,
-    LeasedDelivery, UnixMillis,
+    AttemptOutcome, AttemptRecord, DeadLetterReason, DeliveryState, DestinationName, HOPS_MAX,
+    LeasedDelivery, Rejection, UnixMillis,
 };
 use crate::telemetry::chain;
 
@@ -41,6 +41,22 @@ pub enum AttemptError {
     /// The event does not have the SHA-256 it was stored with.
     #[error("the stored event is damaged and was not sent")]
     Corrupt,
+    /// The adapter understood the event and does not take it.
+    #[error("the adapter refused the event: {}: {}", .0.diagnosis, .0.detail)]
+    Rejected(Rejection),
+    #[error("the adapter trapped: {message}")]
+    Trapped { message: String },
+    #[error("the adapter's call ran out of time")]
+    OutOfTime,
+    /// What the call read was changed by others before its commit, again and again.
+    #[error("other calls changed what the adapter's call read, until the attempt ran out of time")]
+    Conflict,
+    #[error("the adapter could not take up its settings and does not serve")]
+    NotServing,
+    #[error("the event has come through {HOPS_MAX} adapters already")]
+    TooManyHops,
+    #[error("what the adapter's call leaves could not be stored: {detail}")]
+    NotStored { detail: String },
     /// A bug of ours.
     #[error("the attempt panicked")]
     Panicked,
@@ -81,6 +97,11 @@ impl AttemptError {
             | Self::AddressDenied
             | Self::Unsigned
             | Self::Io(_)
+            | Self::Trapped { .. }
+            | Self::OutOfTime
+            | Self::Conflict
+            | Self::NotServing
+            | Self::NotStored { .. }
             // The schedule bounds how often a bug is tried again.
             | Self::Panicked => Verdict::Retry { asked: None },
             Self::Refused { retry_after, .. } | Self::Redirected { retry_after, .. } => {
@@ -88,6 +109,8 @@ impl AttemptError {
             }
             Self::Gone => Verdict::GiveUp(DeadLetterReason::Gone),
             Self::Corrupt => Verdict::GiveUp(DeadLetterReason::Corrupt),
+            Self::Rejected(_) => Verdict::GiveUp(DeadLetterReason::Rejected),
+            Self::TooManyHops => Verdict::GiveUp(DeadLetterReason::TooManyHops),
         }
     }
 
@@ -105,6 +128,13 @@ impl AttemptError {
             Self::Unsigned => "unsigned",
             Self::Io(_) => "io_error",
             Self::Corrupt => "corrupt",
+            Self::Rejected(_) => "rejected",
+            Self::Trapped { .. } => "trap",
+            Self::OutOfTime => "deadline",
+            Self::Conflict => "conflict",
+            Self::NotServing => "not_serving",
+            Self::TooManyHops => "too_many_hops",
+            Self::NotStored { .. } => "not_stored",
             Self::Panicked => "panicked",
         }
     }
@@ -113,6 +143,7 @@ impl AttemptError {
         match self {
             Self::Refused { status, .. } | Self::Redirected { status, .. } => Some(status.as_u16()),
             Self::Gone => Some(410),
+            Self::Rejected(rejection) => Some(rejection.status),
             Self::TimedOut { .. }
             | Self::Unreachable(_)
             | Self::BrokenOff(_)
@@ -120,6 +151,12 @@ impl AttemptError {
             | Self::Unsigned
             | Self::Io(_)
             | Self::Corrupt
+            | Self::Trapped { .. }
+            | Self::OutOfTime
+            | Self::Conflict
+            | Self::NotServing
+            | Self::TooManyHops
+            | Self::NotStored { .. }
             | Self::Panicked => None,
         }
     }

@@ -73,7 +73,7 @@ pub fn binary(event: &Event) -> HeaderMap {
 fn for_each_attribute(event: &Event, each: &mut dyn FnMut(&str, &str)) {
     each("specversion", "1.0");
     each("id", &event.id.to_string());
-    each("source", &format!("/routes/{}", event.route));
+    each("source", &event.source());
     each("type", &event.kind);
     each_present("subject", event.subject.as_deref(), each);
     each_present("time", event.time.as_deref(), each);

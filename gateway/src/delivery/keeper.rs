@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::BatchWorker;
-use super::destinations::HttpDestination;
+use super::destinations::{AdapterDestination, HttpDestination};
 use super::queue::Queue;
 use super::worker::Worker;
 use crate::config::{DestinationConfig, DestinationKind};
@@ -33,6 +33,8 @@ pub(super) struct Keeper {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) current: Arc<ArcSwap<Snapshot>>,
+    /// Adapter calls at once, shared with ingest.
+    pub(super) calls: Arc<Semaphore>,
     /// Tells when `current` was swapped.
     pub(super) generation: watch::Receiver<u64>,
     pub(super) name: DestinationName,
@@ -89,6 +91,18 @@ impl Keeper {
             DestinationKind::File { path } => {
                 let path = path.clone();
                 BatchWorker::new(queue, path, &config).run(stop).await;
+            }
+            DestinationKind::Adapter { adapter } => {
+                let destination = AdapterDestination {
+                    storage: Arc::clone(&self.storage),
+                    clock: Arc::clone(&self.clock),
+                    current: Arc::clone(&self.current),
+                    calls: Arc::clone(&self.calls),
+                    destination: self.name.clone(),
+                    adapter: adapter.clone(),
+                    timeout: config.timeout,
+                };
+                Worker::new(queue, Arc::new(destination), &config).run(stop).await;
             }
             DestinationKind::Http { .. } => {
                 if let Some(destination) = self.prepare(&config, &stop).await {

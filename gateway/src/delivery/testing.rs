@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::attempt::AttemptError;
-use super::destinations::{Carry, Carrying};
+use super::destinations::{Carried, Carry, Carrying};
 use crate::config::{DestinationConfig, DestinationKind, Location, RetryConfig};
 use crate::model::{
     AdapterName, AttemptRecord, Clock, DeadLetterReason, DeliveryId, DeliveryState,
@@ -45,6 +45,7 @@ pub(crate) fn event(number: u8) -> Event {
         partition_key: None,
         data_schema: None,
         replay_of: None,
+        hops: 0,
         data: "{\"a\":1}".to_owned(),
     }
 }
@@ -188,6 +189,10 @@ const NOT_HERE: StorageError = StorageError::Closed;
 
 impl Storage for MemoryStorage {
     fn commit(&self, _commit: Commit) -> StorageFuture<'_, Committed> {
+        Box::pin(async { Err(NOT_HERE) })
+    }
+
+    fn commit_attempt(&self, _: AttemptRecord, _: Commit) -> StorageFuture<'_, Option<Committed>> {
         Box::pin(async { Err(NOT_HERE) })
     }
 
@@ -382,18 +387,18 @@ impl Scripted {
 }
 
 impl Carry for Scripted {
-    fn carry<'a>(&'a self, event: &'a Event) -> Carrying<'a> {
+    fn carry<'a>(&'a self, leased: &'a LeasedDelivery) -> Carrying<'a> {
         Box::pin(async {
-            self.brought.lock().unwrap().push(event.id);
+            self.brought.lock().unwrap().push(leased.event.id);
             let act = self.script.lock().unwrap().pop_front().unwrap_or(Act::Take);
             let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
             self.peak.fetch_max(now, Ordering::SeqCst);
             let result = match act {
-                Act::Take => Ok(()),
+                Act::Take => Ok(Carried::Taken),
                 Act::Fail(error) => Err(error),
                 Act::Slow(duration) => {
                     tokio::time::sleep(duration).await;
-                    Ok(())
+                    Ok(Carried::Taken)
                 }
                 Act::Panic => {
                     self.under_way.fetch_sub(1, Ordering::SeqCst);

@@ -84,7 +84,12 @@ impl Bench {
         let current = Arc::new(ArcSwap::from_pointee(snapshot(1, destinations)));
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
-        let service = DeliveryService::new(Arc::clone(&storage) as _, clock, Arc::clone(&current));
+        let service = DeliveryService::new(
+            Arc::clone(&storage) as _,
+            clock,
+            Arc::clone(&current),
+            Arc::new(Semaphore::new(1)),
+        );
         running.spawn(service.run(shutdown.clone()));
         Self { storage, current, shutdown, service: running }
     }

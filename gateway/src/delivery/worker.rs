@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{AttemptError, Ticket, Timing, conclude};
-use super::destinations::Carry;
+use super::destinations::{Carried, Carry};
 use super::queue::{Found, Queue};
 use super::report;
 use super::retry::RetrySchedule;
@@ -30,7 +30,7 @@ const RECORD_PAUSE: Duration = Duration::from_secs(1);
 const LAST_RECORD_TRIES: u32 = 3;
 
 /// What an attempt's task returns.
-type Ended = (Timing, Result<(), AttemptError>);
+type Ended = (Timing, Result<Carried, AttemptError>);
 
 /// Keeps up to `concurrency` attempts under way while anything is due.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Worker {
         let carrier = Arc::clone(&self.carrier);
         let handle = self.attempts.spawn(async move {
             let started = Instant::now();
-            let result = carrier.carry(&leased.event).await;
+            let result = carrier.carry(&leased).await;
             (Timing { started_at, took: started.elapsed() }, result)
         });
         self.under_way.insert(handle.id(), (ticket, started_at));
@@ -153,8 +153,12 @@ impl Worker {
         }
     }
 
-    fn conclude(&mut self, ticket: Ticket, timing: Timing, result: &Result<(), AttemptError>) {
-        let result = result.as_ref().copied();
+    fn conclude(&mut self, ticket: Ticket, timing: Timing, result: &Result<Carried, AttemptError>) {
+        if matches!(result, Ok(Carried::Left)) {
+            return;
+        }
+        let is_recorded = matches!(result, Ok(Carried::Recorded));
+        let result = result.as_ref().map(drop);
         let destination = &self.queue.destination;
         let random = super::random_unit();
         let record = conclude(ticket, destination, &self.schedule, (timing, result), random);
@@ -163,7 +167,9 @@ impl Worker {
         {
             DestinationGone { destination }.emit();
         }
-        self.ended.push(record);
+        if !is_recorded {
+            self.ended.push(record);
+        }
     }
 
     async fn record(&mut self) {

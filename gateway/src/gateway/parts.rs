@@ -150,7 +150,7 @@ fn ingest_parts(shared: &Shared) -> ingest::Parts {
         storage: Arc::clone(&shared.storage),
         clock: Arc::clone(&shared.clock),
         ring: Arc::clone(&shared.ring),
-        calls_in_flight_max: shared.calls_in_flight_max,
+        calls: Arc::clone(&shared.calls),
     }
 }
 
@@ -165,6 +165,7 @@ fn start_parts(
         Arc::clone(&shared.storage),
         Arc::clone(&shared.clock),
         Arc::clone(&shared.snapshot),
+        Arc::clone(&shared.calls),
     );
     let upkeep = maintenance::Upkeep {
         storage: Arc::clone(&shared.storage),

@@ -283,6 +283,7 @@ impl Call<'_> {
             reads,
             answer: outcome.answer,
             note,
+            consumed: None,
         };
         let duplicate_answer = outcome.duplicate_answer;
         let version = route.adapter.description().state_version;
@@ -316,6 +317,7 @@ impl Call<'_> {
             idempotency_key: made.key.as_ref().map(|key| key.value.clone()),
             partition_key: made.partition_key,
             replay_of: None,
+            hops: 0,
             data: made.data,
         };
         NewEvent { event, key: made.key, destinations }

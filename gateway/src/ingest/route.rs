@@ -28,17 +28,14 @@ pub(super) struct Served {
 impl Served {
     fn new(route: Arc<BoundRoute>) -> Self {
         let description = route.adapter.description();
-        let adapter = format!("{}/{}", description.name, description.version);
         let allow = HeaderValue::try_from(description.methods.join(", "));
-        let schemas = description.events.iter().filter(|event| !event.schema.is_null());
+        let schema = |kind: &String| Some((kind.clone(), description.schema_uri(kind)?));
         Self {
-            adapter,
+            adapter: description.adapter(),
             // Methods of a checked description are tokens.
             allow: allow.unwrap_or_else(|_| HeaderValue::from_static("")),
             credentials: credential_headers(&route),
-            schemas: schemas
-                .map(|event| (event.kind.clone(), schema_uri(description, &event.kind)))
-                .collect(),
+            schemas: description.events.iter().filter_map(|event| schema(&event.kind)).collect(),
             route,
         }
     }
@@ -47,12 +44,6 @@ impl Served {
     pub(super) fn takes(&self, method: &str) -> bool {
         self.route.adapter.description().methods.iter().any(|each| each == method)
     }
-}
-
-/// `urn:sluice:schema:<adapter>:<version>:<event type>`: a name and not an address, because an
-/// event outlives every host that could serve its schema; the adapter of that version describes it.
-fn schema_uri(description: &crate::adapter::Description, kind: &str) -> String {
-    format!("urn:sluice:schema:{}:{}:{kind}", description.name, description.version)
 }
 
 /// One that is itself spelt with an underscore has no twin: it is the credential.

@@ -28,6 +28,10 @@ pub enum DeadLetterReason {
     Corrupt,
     /// The destination is no longer configured.
     DestinationRemoved,
+    /// The adapter that was to consume the event refused it.
+    Rejected,
+    /// The event has come through as many adapters as it may.
+    TooManyHops,
 }
 
 impl DeadLetterReason {
@@ -39,6 +43,8 @@ impl DeadLetterReason {
             Self::Gone => "gone",
             Self::Corrupt => "corrupt",
             Self::DestinationRemoved => "destination_removed",
+            Self::Rejected => "rejected",
+            Self::TooManyHops => "too_many_hops",
         }
     }
 }

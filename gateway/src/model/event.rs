@@ -26,7 +26,7 @@ pub struct Event {
     pub id: EventId,
     /// The inbound request that brought it.
     pub request: RequestId,
-    /// `CloudEvents` source is `/routes/<route>`.
+    /// The adapter's name where it was made while consuming.
     pub route: RouteName,
     /// `CloudEvents` type.
     #[serde(rename = "type")]
@@ -45,8 +45,24 @@ pub struct Event {
     pub data_schema: Option<String>,
     /// The request that was replayed, where this event comes from a replay.
     pub replay_of: Option<RequestId>,
+    /// How many adapters consumed on the way to it: 0 where a request brought it, one more than the
+    /// consumed event has otherwise.
+    #[serde(default)]
+    pub hops: u8,
     /// One JSON object, exactly as the adapter wrote it.
     pub data: String,
+}
+
+/// Hops that an event may have behind it and none more: longer chains of adapters are mistakes.
+pub const HOPS_MAX: u8 = 4;
+
+impl Event {
+    /// `CloudEvents` source: the route that brought it, or the adapter that made it of another event.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let of = if self.hops == 0 { "routes" } else { "adapters" };
+        format!("/{of}/{}", self.route)
+    }
 }
 
 /// An event on its way into storage, with what storage decides by.

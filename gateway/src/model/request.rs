@@ -4,8 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AdapterName, Answer, Disposition, Fact, IdempotencyKey, PluginName, RequestId, RouteName,
-    StateReads, UnixMillis, VerdictRecord, Verified,
+    AdapterName, Answer, DeliveryId, Disposition, EventId, Fact, IdempotencyKey, PluginName,
+    RequestId, RouteName, StateReads, UnixMillis, VerdictRecord, Verified,
 };
 
 /// The head of an inbound request. Values that carry a secret of the route read `***`.
@@ -96,6 +96,16 @@ pub struct RequestRecord {
     pub answer: Answer,
     /// For the operator: why it was quarantined.
     pub note: Option<String>,
+    /// Present where an adapter consumed an event, and no request arrived: the body is the event in
+    /// JSON, the route bears the adapter's name, and the client is unspecified.
+    pub consumed: Option<Consumed>,
+}
+
+/// The event that a call of `consume` was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumed {
+    pub event: EventId,
+    pub delivery: DeliveryId,
 }
 
 impl RequestRecord {

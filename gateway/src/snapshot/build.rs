@@ -138,6 +138,7 @@ fn build_with<L: Loader>(
         let per_route: Vec<_> =
             served.into_iter().map(|(route, merged)| (route.name.clone(), merged)).collect();
         let configured = loader.configure(&adapter.name, &plugin, &adapter.settings, &per_route);
+        bind::consumers(config, adapter, description, &mut problems);
         let serving: Arc<dyn Receive> = match configured {
             Ok(configured) => {
                 adapters.insert(adapter.name.clone(), Arc::clone(&configured));

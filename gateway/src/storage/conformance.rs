@@ -5,6 +5,7 @@ macro_rules! rules {
     ($($name:ident),* $(,)?) => { vec![$((stringify!($name), $name as Test<B>)),*] };
 }
 
+mod consuming;
 pub(super) mod state;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,6 +88,7 @@ pub(super) fn commit(at: UnixMillis) -> Commit {
             reads: CallReads::default(),
             answer: Answer::json(200, "{\"first\":true}"),
             note: None,
+            consumed: None,
         },
         events: Vec::new(),
         duplicate_answer: None,
@@ -114,6 +116,7 @@ impl Commit {
             partition_key: None,
             data_schema: None,
             replay_of: None,
+            hops: 0,
             data: "{\"amount\": 1.10}".to_owned(),
         };
         let destinations = destinations.iter().map(|name| destination(name)).collect();
@@ -195,7 +198,7 @@ fn count(store: &dyn Storage) -> usize {
 
 /// Runs every test of the suite, each on a store of its own.
 pub(super) fn suite<B: Bench>(open: impl Fn() -> B) {
-    for (name, test) in tests::<B>().into_iter().chain(state::rules()) {
+    for (name, test) in tests::<B>().into_iter().chain(state::rules()).chain(consuming::rules()) {
         // Shown by the harness where the test fails.
         eprintln_name(name);
         test(&mut open());

@@ -203,6 +203,23 @@ impl SqliteStorage {
         answer.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
+    async fn commit_now(
+        &self,
+        commit: Commit,
+        attempt: Option<AttemptRecord>,
+    ) -> Result<Option<Committed>, StorageError> {
+        if let Some(over) = self.shared.over() {
+            return Err(over);
+        }
+        if self.shared.full.load(Ordering::Acquire) {
+            return Err(StorageError::Full);
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| StorageError::Busy)?;
+        let prepared = Box::new(encode::prepare(commit, attempt, &self.shared)?);
+        self.ask(|reply| Job::Commit(prepared, reply, place)).await
+    }
+
     /// Has the writer do something between two groups.
     async fn ask_writer<T: Send + 'static>(
         &self,
@@ -317,17 +334,18 @@ impl Drop for SqliteStorage {
 impl Storage for SqliteStorage {
     fn commit(&self, commit: Commit) -> StorageFuture<'_, Committed> {
         Box::pin(async move {
-            if let Some(over) = self.shared.over() {
-                return Err(over);
-            }
-            if self.shared.full.load(Ordering::Acquire) {
-                return Err(StorageError::Full);
-            }
-            let place = Arc::clone(&self.places).try_acquire_owned();
-            let place = place.map_err(|_| StorageError::Busy)?;
-            let prepared = Box::new(encode::prepare(commit, &self.shared)?);
-            self.ask(|reply| Job::Commit(prepared, reply, place)).await
+            let committed = self.commit_now(commit, None).await?;
+            // Only an attempt can have a stale fence.
+            committed.ok_or(StorageError::Closed)
         })
+    }
+
+    fn commit_attempt(
+        &self,
+        attempt: AttemptRecord,
+        commit: Commit,
+    ) -> StorageFuture<'_, Option<Committed>> {
+        Box::pin(self.commit_now(commit, Some(attempt)))
     }
 
     fn seen(

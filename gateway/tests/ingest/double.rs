@@ -219,6 +219,10 @@ impl Storage for Memory {
         })
     }
 
+    fn commit_attempt(&self, _: AttemptRecord, _: Commit) -> StorageFuture<'_, Option<Committed>> {
+        unasked()
+    }
+
     fn seen(
         &self,
         _: &RouteName,

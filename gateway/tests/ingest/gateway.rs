@@ -20,6 +20,7 @@ use sluice::model::{
 };
 use sluice::snapshot::{BoundRoute, Snapshot};
 use sluice::verification::RouteSecrets;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -169,7 +170,7 @@ impl Gateway {
             storage: Arc::clone(&storage) as Arc<dyn sluice::storage::Storage>,
             clock: Arc::new(ManualClock::at(NOW)),
             ring: Arc::clone(&ring),
-            calls_in_flight_max: plan.calls_in_flight_max,
+            calls: Arc::new(Semaphore::new(plan.calls_in_flight_max)),
         };
         let shutdown = CancellationToken::new();
         let mut run = JoinSet::new();

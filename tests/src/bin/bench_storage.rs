@@ -218,6 +218,7 @@ fn record(names: &Names, id: RequestId, body: Bytes, body_sha256: [u8; 32]) -> R
         reads: CallReads::default(),
         answer: Answer::json(200, "{\"received\":true}"),
         note: None,
+        consumed: None,
     }
 }
 
@@ -237,6 +238,7 @@ fn event(names: &Names, request: &RequestRecord, key: String, data: String) -> E
         partition_key: None,
         data_schema: None,
         replay_of: None,
+        hops: 0,
         data,
     }
 }

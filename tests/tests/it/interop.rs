@@ -174,6 +174,7 @@ fn event() -> impl Strategy<Value = Event> {
             partition_key: partition,
             data_schema: Some("urn:sluice:vkyc:1.0.0:call.started".to_owned()),
             replay_of: replayed.map(RequestId::from_bytes),
+            hops: 0,
             data: data.to_string(),
         },
     )

@@ -9,6 +9,7 @@
 
 mod bodies;
 mod cli;
+mod consume;
 mod crash;
 mod disk;
 mod docs;

@@ -18,7 +18,7 @@ pub(super) struct Places<'c> {
 }
 
 impl Places<'_> {
-    fn of(&self, key: &str) -> Location {
+    pub(super) fn of(&self, key: &str) -> Location {
         self.sources.nearest(key).map_or_else(|| self.main.child(key), |(at, _)| at)
     }
 }

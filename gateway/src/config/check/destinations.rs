@@ -36,10 +36,11 @@ const DELAY_RANGE: std::ops::RangeInclusive<Duration> =
 /// Most headers of the operator's own.
 const HEADERS_MAX: usize = 32;
 
-const TYPES: [&str; 2] = ["http", "file"];
-const TYPES_LATER: [&str; 6] = ["nats", "amqp", "redis", "kafka", "postgres", "adapter"];
+const TYPES: [&str; 3] = ["http", "file", "adapter"];
+const TYPES_LATER: [&str; 5] = ["nats", "amqp", "redis", "kafka", "postgres"];
 const HTTP_KEYS: [&str; 5] = ["url", "format", "signing_secret", "headers", "allow_private"];
 const FILE_KEYS: [&str; 1] = ["path"];
+const ADAPTER_KEYS: [&str; 1] = ["adapter"];
 
 pub(super) fn check(
     root: &mut Section<'_>,
@@ -51,16 +52,26 @@ pub(super) fn check(
     for (name, node) in root.named("destinations", DestinationName::new, problems) {
         let mut section = Section::of(node, problems);
         let kind = section
-            .required("type", "one of: `http`, `file`", problems)
+            .required("type", "one of: `http`, `file`, `adapter`", problems)
             .and_then(|node| Some((&node.at, string(node, problems)?)));
         let kind = match kind {
             Some((_, "http")) => {
                 refuse(&mut section, &FILE_KEYS, "file", problems);
+                refuse(&mut section, &ADAPTER_KEYS, "adapter", problems);
                 http(&mut section, names, secrets, problems)
             }
             Some((_, "file")) => {
                 refuse(&mut section, &HTTP_KEYS, "http", problems);
+                refuse(&mut section, &ADAPTER_KEYS, "adapter", problems);
                 file(&mut section, problems)
+            }
+            Some((_, "adapter")) => {
+                refuse(&mut section, &HTTP_KEYS, "http", problems);
+                refuse(&mut section, &FILE_KEYS, "file", problems);
+                section
+                    .required("adapter", "the name of an adapter under `[adapters]`", problems)
+                    .and_then(|node| names.adapter(node, problems))
+                    .map(|adapter| DestinationKind::Adapter { adapter })
             }
             other => {
                 if let Some((at, text)) = other {
@@ -68,6 +79,7 @@ pub(super) fn check(
                 }
                 section.skip(&HTTP_KEYS);
                 section.skip(&FILE_KEYS);
+                section.skip(&ADAPTER_KEYS);
                 None
             }
         };

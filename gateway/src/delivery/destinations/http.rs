@@ -11,7 +11,7 @@ use http::header::{
 use reqwest::{Client, Response, redirect, retry};
 use url::Url;
 
-use super::{Carry, Carrying};
+use super::{Carried, Carry, Carrying};
 use crate::config::{DestinationConfig, DestinationKind, HttpFormat};
 use crate::delivery::address::AddressPolicy;
 use crate::delivery::attempt::AttemptError;
@@ -19,7 +19,7 @@ use crate::delivery::cloudevent;
 use crate::delivery::resolver::{AddressDenied, VettingResolver};
 use crate::delivery::retry::parse_retry_after;
 use crate::delivery::signature::{self, InvalidKey, SigningKeys};
-use crate::model::{Clock, Event, UnixMillis};
+use crate::model::{Clock, Event, LeasedDelivery, UnixMillis};
 
 /// Largest answer body that is read, in bytes: reading to its end lets the connection be used
 /// again, and an error page fits. Beyond, the connection is closed instead.
@@ -174,8 +174,8 @@ impl HttpDestination {
 }
 
 impl Carry for HttpDestination {
-    fn carry<'a>(&'a self, event: &'a Event) -> Carrying<'a> {
-        Box::pin(self.attempt(event))
+    fn carry<'a>(&'a self, leased: &'a LeasedDelivery) -> Carrying<'a> {
+        Box::pin(async { self.attempt(&leased.event).await.map(|()| Carried::Taken) })
     }
 }
 

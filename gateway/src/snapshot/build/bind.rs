@@ -3,8 +3,8 @@
 use super::Settings;
 use crate::adapter::{Description, SecretRole, SettingIs, Travels};
 use crate::config::{
-    AdapterConfig, Config, Location, Problems, RouteAuth, RouteConfig, Secret, TOKEN_BYTES_MIN,
-    TOKEN_ROLE, check_header_text, check_token, join_key, list_help, name_help,
+    AdapterConfig, Config, DestinationKind, Location, Problems, RouteAuth, RouteConfig, Secret,
+    TOKEN_BYTES_MIN, TOKEN_ROLE, check_header_text, check_token, join_key, list_help, name_help,
 };
 use crate::model::Answer;
 use crate::snapshot::BoundRoute;
@@ -188,6 +188,27 @@ impl Binding<'_> {
         let own = format!("adapters.{}.settings.{setting}", self.adapter.name);
         let at = sources.get(&of_route).or_else(|| sources.get(&own));
         at.unwrap_or(&self.adapter.at).clone()
+    }
+}
+
+/// Whether the plugin of an adapter that is a destination consumes anything at all.
+pub(super) fn consumers(
+    config: &Config,
+    adapter: &AdapterConfig,
+    description: &Description,
+    problems: &mut Problems,
+) {
+    if !description.consumes.is_empty() {
+        return;
+    }
+    for destination in config.destinations.values() {
+        let DestinationKind::Adapter { adapter: consumer } = &destination.kind else { continue };
+        if *consumer == adapter.name {
+            let key = format!("destinations.{}.adapter", destination.name);
+            let at = config.sources.get(&key).unwrap_or(&destination.at);
+            let message = format!("plugin `{}` consumes no events", adapter.plugin.name);
+            problems.push(at, message, None);
+        }
     }
 }
 

@@ -134,7 +134,7 @@ fn all_at(store: &dyn Storage, name: &str, now: UnixMillis) -> String {
     shown(&entries)
 }
 
-fn all(store: &dyn Storage) -> String {
+pub(super) fn all(store: &dyn Storage) -> String {
     all_at(store, "vkyc", START)
 }
 

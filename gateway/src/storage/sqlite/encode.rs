@@ -14,9 +14,9 @@ use super::reads;
 use super::shared::Shared;
 use super::state::PreparedState;
 use crate::model::{
-    AdapterName, Answer, CallReads, DestinationName, Disposition, Event, EventId, Fact,
-    IdempotencyKey, PluginVersion, RequestHead, RequestId, RequestRecord, RouteName, StateReads,
-    UnixMillis, VerdictRecord, Verified,
+    AdapterName, Answer, AttemptRecord, CallReads, Consumed, DestinationName, Disposition, Event,
+    EventId, Fact, IdempotencyKey, PluginVersion, RequestHead, RequestId, RequestRecord, RouteName,
+    StateReads, UnixMillis, VerdictRecord, Verified,
 };
 use crate::storage::{Commit, LaneId, StorageError};
 
@@ -42,6 +42,8 @@ pub(super) struct Prepared {
     pub(super) state: Option<PreparedState>,
     pub(super) lane: Option<LaneId>,
     pub(super) events: Vec<PreparedEvent>,
+    /// The attempt at a delivery that the call was, recorded with what it leaves or not at all.
+    pub(super) attempt: Option<AttemptRecord>,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,11 @@ impl PreparedEvent {
 }
 
 /// Does all work of a commit that needs no storage.
-pub(super) fn prepare(commit: Commit, shared: &Shared) -> Result<Prepared, StorageError> {
+pub(super) fn prepare(
+    commit: Commit,
+    attempt: Option<AttemptRecord>,
+    shared: &Shared,
+) -> Result<Prepared, StorageError> {
     let Commit { request, events, duplicate_answer, state, lane } = commit;
     let salt = shared.salt()?;
     let (route, adapter) = (&request.route, &request.adapter);
@@ -117,6 +123,7 @@ pub(super) fn prepare(commit: Commit, shared: &Shared) -> Result<Prepared, Stora
         state,
         lane,
         events,
+        attempt,
         route: request.route,
         adapter: request.adapter,
         body: request.body,
@@ -143,6 +150,8 @@ pub(super) struct RecordRow<'a> {
     /// 64 hexadecimal digits; present where the request is redacted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     kept_sha256: Option<Sha256>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    consumed: Option<Consumed>,
 }
 
 /// A SHA-256, written in hexadecimal.
@@ -188,6 +197,7 @@ impl<'a> From<&'a RequestRecord> for RecordRow<'a> {
             reads: Cow::Borrowed(&record.reads),
             note: record.note.as_deref().map(Cow::Borrowed),
             kept_sha256: record.kept_sha256.map(Sha256),
+            consumed: record.consumed,
         }
     }
 }
@@ -230,6 +240,7 @@ impl RecordRow<'_> {
             answer: columns.answer,
             note: self.note.map(Cow::into_owned),
             kept_sha256: self.kept_sha256.map(|sha256| sha256.0),
+            consumed: self.consumed,
         }
     }
 }
@@ -258,6 +269,13 @@ struct EventRow<'a> {
     data_schema: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     replay_of: Option<RequestId>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    hops: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+const fn is_zero(hops: &u8) -> bool {
+    *hops == 0
 }
 
 fn borrowed(text: Option<&String>) -> Option<Cow<'_, str>> {
@@ -281,6 +299,7 @@ impl<'a> From<&'a Event> for EventRow<'a> {
             partition_key: borrowed(event.partition_key.as_ref()),
             data_schema: borrowed(event.data_schema.as_ref()),
             replay_of: event.replay_of,
+            hops: event.hops,
         }
     }
 }
@@ -312,6 +331,7 @@ pub(super) fn event_from_row(
         partition_key: row.partition_key.map(Cow::into_owned),
         data_schema: row.data_schema.map(Cow::into_owned),
         replay_of: row.replay_of,
+        hops: row.hops,
         data,
     };
     Ok((event, intact))

@@ -44,8 +44,39 @@ pub(super) struct Group {
 }
 
 impl Writer<'_> {
+    /// Writes one commit into the open transaction, and with it the attempt that it is, if any;
+    /// absent where the attempt's fence is stale.
+    pub(super) fn apply_member(
+        &mut self,
+        group: &mut Group,
+        commit: &Prepared,
+    ) -> Result<Option<Committed>> {
+        let Some(attempt) = &commit.attempt else { return self.apply(group, commit).map(Some) };
+        // Claimed first: it writes nothing yet, and can be taken back.
+        if !self.claim_lease(group, attempt) {
+            return Ok(None);
+        }
+        let committed = self.apply(group, commit)?;
+        if committed == Committed::Conflict {
+            group.claimed.pop();
+            self.shared.queue().unclaim(attempt.delivery);
+        } else {
+            self.write_attempt(group, attempt)?;
+        }
+        Ok(Some(committed))
+    }
+
+    /// Claims the lease of an attempt for this group; `false` where its fence is stale.
+    fn claim_lease(&self, group: &mut Group, attempt: &AttemptRecord) -> bool {
+        let claimed = self.shared.queue().claim(attempt.delivery, attempt.fence);
+        if claimed {
+            group.claimed.push(attempt.delivery);
+        }
+        claimed
+    }
+
     /// Writes one commit into the open transaction.
-    pub(super) fn apply(&mut self, group: &mut Group, commit: &Prepared) -> Result<Committed> {
+    fn apply(&mut self, group: &mut Group, commit: &Prepared) -> Result<Committed> {
         let now = commit.received_at;
         for (probe, seen) in &commit.reads {
             if self.known(group, probe, now)?.is_some() != *seen {
@@ -246,18 +277,22 @@ impl Writer<'_> {
         group: &mut Group,
         attempt: &AttemptRecord,
     ) -> Result<bool> {
-        let delivery = attempt.delivery;
-        if !self.shared.queue().claim(delivery, attempt.fence) {
+        if !self.claim_lease(group, attempt) {
             return Ok(false);
         }
-        group.claimed.push(delivery);
+        self.write_attempt(group, attempt)?;
+        Ok(true)
+    }
+
+    /// Writes a finished attempt whose lease was claimed.
+    fn write_attempt(&mut self, group: &mut Group, attempt: &AttemptRecord) -> Result<()> {
         let took_ms = u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX);
         let failure = match &attempt.outcome {
             // The row itself says it, in few bytes.
             AttemptOutcome::Delivered => None,
             AttemptOutcome::Failed { .. } => Some(failure_line(attempt, took_ms)?),
         };
-        let (id, number) = (delivery.0, attempt.number);
+        let (id, number) = (attempt.delivery.0, attempt.number);
         let mut parked = None;
         let changed = match attempt.state {
             DeliveryState::Delivered => {
@@ -279,7 +314,7 @@ impl Writer<'_> {
         };
         group.finished.push((id, parked));
         debug_assert_eq!(changed, 1, "a leased delivery is pending");
-        Ok(true)
+        Ok(())
     }
 
     /// Moves a slice of recent keys into the table. Returns how far the move stands then.

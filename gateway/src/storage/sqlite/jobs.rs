@@ -29,7 +29,8 @@ pub(super) type Task = Box<dyn FnOnce(Result<&mut Writer<'_>, StorageError>) + S
 
 /// What the writer is asked to do.
 pub(super) enum Job {
-    Commit(Box<Prepared>, Reply<Committed>, Place),
+    /// Answered by nothing where it is an attempt whose fence is stale.
+    Commit(Box<Prepared>, Reply<Option<Committed>>, Place),
     Record(Vec<AttemptRecord>, Reply<usize>, Place),
     Task(Task, Place),
     /// Answered when the lane is held.
@@ -41,13 +42,13 @@ pub(super) enum Job {
 
 /// A commit or record of a group.
 pub(super) enum Member {
-    Commit(Box<Prepared>, Reply<Committed>),
+    Commit(Box<Prepared>, Reply<Option<Committed>>),
     Record(Vec<AttemptRecord>, Reply<usize>),
 }
 
 /// What a member is answered once its group is on disk.
 pub(super) enum Done {
-    Committed(Committed),
+    Committed(Option<Committed>),
     Recorded(usize),
 }
 

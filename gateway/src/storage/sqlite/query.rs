@@ -154,6 +154,7 @@ fn unreadable_event(record: &RequestRecord, data: String) -> Event {
         partition_key: None,
         data_schema: None,
         replay_of: None,
+        hops: 0,
         data,
     }
 }

@@ -240,7 +240,7 @@ impl<'c> Writer<'c> {
         let mut replies = Vec::with_capacity(members.len());
         for member in members {
             replies.push(match member {
-                Member::Commit(commit, _) => Done::Committed(self.apply(group, commit)?),
+                Member::Commit(commit, _) => Done::Committed(self.apply_member(group, commit)?),
                 Member::Record(attempts, _) => {
                     let mut recorded = 0;
                     for attempt in attempts {

@@ -208,6 +208,7 @@ fn an_event(data: &str) -> Event {
         partition_key: None,
         data_schema: None,
         replay_of: None,
+        hops: 0,
         data: data.to_owned(),
     }
 }

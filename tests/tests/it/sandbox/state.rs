@@ -201,6 +201,7 @@ fn record(call: &ReceiveCall, ended: &CallEnd) -> RequestRecord {
         reads: ended.reads.clone(),
         answer: Answer::empty(200),
         note: None,
+        consumed: None,
     }
 }
 
