@@ -129,7 +129,8 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-const TIMEOUT: Duration = Duration::from_millis(400);
+/// Long enough for a busy machine to meet each fault before it.
+const TIMEOUT: Duration = Duration::from_millis(1_500);
 
 fn http_config(url: &str) -> DestinationConfig {
     let kind = DestinationKind::Http {
