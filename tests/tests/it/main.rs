@@ -16,6 +16,7 @@ mod docs;
 mod fixtures;
 mod hostile;
 mod interop;
+mod payouts;
 mod properties;
 mod random;
 mod reload;
