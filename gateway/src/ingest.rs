@@ -19,6 +19,7 @@ mod answer;
 mod body;
 mod bound;
 mod call;
+mod client;
 mod connection;
 mod handler;
 mod listener;

@@ -52,7 +52,7 @@ pub(super) fn protocol() -> http1::Builder {
 /// at hand is answered.
 pub(super) async fn serve(
     stream: TcpStream,
-    client: IpAddr,
+    peer: IpAddr,
     shared: Arc<Shared>,
     deadlines: Deadlines,
     stopping: CancellationToken,
@@ -60,7 +60,7 @@ pub(super) async fn serve(
     let _gauged = Gauged::new(&shared.gauges.connections);
     let phase = Arc::new(Phase::new());
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&phase)));
-    let service = service_fn(|request| answer(&shared, client, Arc::clone(&phase), request));
+    let service = service_fn(|request| answer(&shared, peer, Arc::clone(&phase), request));
     let mut connection = pin!(shared.protocol.serve_connection(io, service));
     let mut last_call = pin!(async {
         stopping.cancelled().await;
@@ -91,13 +91,13 @@ pub(super) async fn serve(
 
 async fn answer(
     shared: &Shared,
-    client: IpAddr,
+    peer: IpAddr,
     phase: Arc<Phase>,
     request: Request<Incoming>,
 ) -> Result<HttpAnswer, Infallible> {
     phase.enter(Doing::Serving);
     let (parts, mut body) = request.into_parts();
-    let answer = handler::answer(shared, client, parts, &mut body).await;
+    let answer = handler::answer(shared, peer, parts, &mut body).await;
     if !body.is_end_stream() {
         phase.note_unread();
     }

@@ -15,6 +15,7 @@ use super::Shared;
 use super::answer::{self, HttpAnswer, Refusal};
 use super::body::{self, BodyFault, Bounds};
 use super::call::{Call, Ending};
+use super::client::ClientAddress;
 use super::refused::RefusedRequest;
 use super::route::{Hit, Lookup, Served};
 use super::strict;
@@ -31,7 +32,7 @@ const MASK: &str = "***";
 /// Answers one request. Reads as much of the body as it needs to.
 pub(super) async fn answer<B>(
     shared: &Shared,
-    client: IpAddr,
+    peer: IpAddr,
     parts: Parts,
     body: &mut B,
 ) -> HttpAnswer
@@ -40,6 +41,7 @@ where
 {
     let received_at = shared.clock.now();
     let id = RequestId::new(received_at);
+    let client = ClientAddress::of_peer(peer);
     let exchange = Exchange { shared, client, parts, id, received_at, started: Instant::now() };
     let in_flight_max = shared.source.load().config.ingest.requests_in_flight_max;
     let Some(_counted) = shared.in_flight.enter(in_flight_max) else {
@@ -54,7 +56,7 @@ where
 /// A request that is being answered.
 struct Exchange<'a> {
     shared: &'a Shared,
-    client: IpAddr,
+    client: ClientAddress,
     parts: Parts,
     id: RequestId,
     received_at: UnixMillis,
@@ -114,7 +116,7 @@ impl Exchange<'_> {
         let inbound = InboundRequest {
             id: self.id,
             received_at: self.received_at,
-            client: self.client,
+            client: self.client.ip(),
             head,
             body,
             redacted: false,
@@ -231,7 +233,7 @@ impl Exchange<'_> {
             id: self.id,
             received_at: self.received_at,
             route: route.cloned(),
-            client: self.client,
+            client: self.client.ip(),
             status,
             diagnosis: diagnosis.clone(),
             detail: evidence.detail.into_owned(),

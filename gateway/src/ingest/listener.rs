@@ -153,7 +153,7 @@ impl Connections {
         // A token of its own: the connections do not contend for one lock at every wake-up.
         let stopping = self.stopping.child_token();
         self.tasks.spawn(async move {
-            connection::serve(stream, peer.ip().to_canonical(), shared, deadlines, stopping).await;
+            connection::serve(stream, peer.ip(), shared, deadlines, stopping).await;
             drop(place);
         });
     }
