@@ -1,12 +1,12 @@
-//! The listener for operators: health, metrics, what became of requests, what adapters answer, and
-//! reloads.
+//! The listener for operators: health, metrics, what became of requests, what adapters answer,
+//! switches of routes, and reloads.
 //!
 //! It is apart from ingest in address, connections and limits, so that it answers when ingest
 //! cannot. `/healthz` and `/readyz` are open; everything else wants the bearer token.
 //!
-//! Invariants: nothing here changes what is stored, and the one thing that can be asked for is a
-//! reload; no secret is shown, and of a request only what
-//! was masked before it was stored; every answer forbids caching; every list is bounded and paged
+//! Invariants: nothing here changes what was received or is owed; what can be asked for is a reload
+//! and the switch of a route; no secret is shown, and of a request only what was masked before it
+//! was stored; every answer forbids caching; every list is bounded and paged
 //! by key; a new endpoint is added to [`endpoints`], from which both the router and the test of
 //! access are made, so that none can be open by oversight.
 
@@ -17,6 +17,7 @@ mod problem;
 mod refused;
 mod reloads;
 mod requests;
+mod routes;
 mod serve;
 mod view;
 
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 
 pub use adapters::{AdapterSummary, Adapters};
 pub use refused::{RefusedFilter, RefusedRequest, RefusedRequests, RefusedSummary};
+pub use routes::{RouteSummary, RouteSwitchView, Routes, Switch};
 pub use serve::run;
 
 use crate::config::Secret;
@@ -71,6 +73,7 @@ pub struct AdminState {
     pub storage: Arc<dyn Storage>,
     pub refused: Arc<dyn RefusedRequests>,
     pub adapters: Arc<dyn Adapters>,
+    pub routes: Arc<dyn Routes>,
     pub metrics: PrometheusHandle,
     pub phase: watch::Receiver<Phase>,
     /// The bearer token in force; every active version is accepted.
@@ -124,6 +127,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint("/api/v1/adapters/{name}/views/{view}", Token, get(adapters::view)),
         endpoint("/api/v1/requests", Token, get(requests::list)),
         endpoint("/api/v1/requests/{id}", Token, get(requests::show)),
+        endpoint("/api/v1/routes", Token, get(routes::list)),
+        endpoint("/api/v1/routes/{name}", Token, get(routes::show).post(routes::switch)),
         endpoint("/api/v1/reloads", Token, get(reloads::list).post(reloads::reload)),
     ]
 }

@@ -12,6 +12,7 @@ pub mod check;
 mod client;
 mod reload;
 mod requests;
+mod routes;
 mod run;
 
 use std::io::Write as _;
@@ -40,6 +41,12 @@ enum Command {
     Check(check::CheckArguments),
     /// Make a running gateway take up its configuration, or tell what that would change.
     Reload(reload::ReloadArguments),
+    /// List the routes of a running gateway, and whether they are paused.
+    Routes(routes::RoutesArguments),
+    /// Pause a route of a running gateway: it accepts nothing, and gives its paused answer.
+    Pause(routes::PauseArguments),
+    /// Make a paused route of a running gateway accept again.
+    Resume(routes::ResumeArguments),
     /// Look at the adapters of a running gateway, and ask their views.
     #[command(subcommand)]
     Adapter(adapter::AdapterCommand),
@@ -85,6 +92,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
+        Command::Routes(arguments) => routes::list(&arguments),
+        Command::Pause(arguments) => routes::pause(&arguments),
+        Command::Resume(arguments) => routes::resume(&arguments),
         Command::Adapter(command) => adapter::run(command),
         Command::Requests(command) => requests::run(command),
     };

@@ -12,6 +12,7 @@ mod parts;
 mod ready;
 mod refusals;
 mod reloading;
+mod routes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::adapter::Sandbox;
 use crate::admin::Phase;
 use crate::config::{self, Config, Look, Problems, Secret};
-use crate::ingest::RefusedRing;
+use crate::ingest::{PauseSwitches, RefusedRing};
 use crate::model::{Clock, SystemClock};
 use crate::reload::watch::Known;
 use crate::snapshot::{self, OnBrokenAdapter, Snapshot};
@@ -59,6 +60,7 @@ struct Shared {
     admin_token: Arc<ArcSwap<Secret>>,
     storage: Arc<dyn Storage>,
     ring: Arc<RefusedRing>,
+    switches: Arc<PauseSwitches>,
     phase: watch::Sender<Phase>,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
@@ -161,6 +163,7 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
         main: options.config.clone(),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
         admin_token: Arc::new(ArcSwap::from_pointee(config.admin.token.clone())),
+        switches: Arc::new(PauseSwitches::new(Arc::clone(&storage) as _)),
         storage,
         ring: Arc::new(RefusedRing::default()),
         phase: watch::Sender::new(Phase::Starting),

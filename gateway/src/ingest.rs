@@ -1,8 +1,8 @@
 //! From a connection to an answer.
 //!
 //! A request passes, in this order: the connection's deadlines (`connection`, `phase`), the bound
-//! of requests in flight, the strict layer (`strict`), its route (`route`), the size and reading
-//! of its body (`body`), masking, the adapter call and the commit (`call`). Every step can end it,
+//! of requests in flight, the strict layer (`strict`), its route (`route`), admission (`admission`),
+//! the size and reading of its body (`body`), masking, the adapter call and the commit (`call`). Every step can end it,
 //! and where it ends decides what the sender gets (`answer`) and what the operator sees
 //! (`refused`, `telemetry::ingest`).
 //!
@@ -15,6 +15,7 @@
 //! - Every connection, body, queue and wait has a bound, and no task outlives [`Ingest::run`].
 //! - Nothing here knows of destinations beyond their names.
 
+mod admission;
 mod answer;
 mod body;
 mod bound;
@@ -37,6 +38,7 @@ use hyper::server::conn::http1;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+pub use self::admission::PauseSwitches;
 use self::bound::{Bound, Count};
 pub use self::listener::Listener;
 pub use self::refused::{
@@ -61,6 +63,7 @@ pub struct Parts {
     pub storage: Arc<dyn Storage>,
     pub clock: Arc<dyn Clock>,
     pub ring: Arc<RefusedRing>,
+    pub switches: Arc<PauseSwitches>,
     /// Bounds the adapter calls at once ([`crate::adapter::SandboxLimits::calls_in_flight_max`]), those
     /// of delivery among them.
     pub calls: Arc<Semaphore>,
@@ -90,6 +93,7 @@ struct Shared {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     ring: Arc<RefusedRing>,
+    switches: Arc<PauseSwitches>,
     connections: Arc<Bound>,
     in_flight: Count,
     calls: Arc<Semaphore>,
@@ -102,7 +106,7 @@ impl Ingest {
     /// Puts the parts together. The recorder of metrics must have been installed before.
     #[must_use]
     pub fn new(listener: Listener, parts: Parts) -> Self {
-        let Parts { snapshot, storage, clock, ring, calls } = parts;
+        let Parts { snapshot, storage, clock, ring, switches, calls } = parts;
         let connections = Bound::new(snapshot.load().config.ingest.connections_max);
         let shared = Shared {
             routing: Routing::new(Arc::clone(&snapshot)),
@@ -110,6 +114,7 @@ impl Ingest {
             storage,
             clock,
             ring,
+            switches,
             connections: Arc::new(connections),
             in_flight: Count::default(),
             calls,

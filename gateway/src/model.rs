@@ -12,6 +12,7 @@ mod id;
 mod name;
 mod request;
 mod state;
+mod switch;
 mod verdict;
 
 pub use answer::{Answer, Rejection};
@@ -30,4 +31,5 @@ pub use state::{
     STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX, Scanned, StateEntry, StatePut, StateRange,
     StateReads, StateVersion, StateWrite, is_live, next_key,
 };
+pub use switch::RouteSwitch;
 pub use verdict::{Found, KeyedDigest, Proof, VerdictRecord, Verified};

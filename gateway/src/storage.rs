@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::model::{
     AdapterName, Answer, AttemptRecord, DeliveryId, DeliveryState, DestinationName, Disposition,
     Event, IdempotencyKey, KeyScope, LeasedDelivery, NewEvent, RequestId, RequestRecord, RouteName,
-    Scanned, StateRange, StateWrite, UnixMillis,
+    RouteSwitch, Scanned, StateRange, StateWrite, UnixMillis,
 };
 
 /// A future that a trait object can return.
@@ -319,6 +319,16 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// Requests with pending deliveries stay. Keys outlive it until their windows end. Entries of
     /// adapters' state go some time after they have expired, whatever the retention.
     fn sweep(&self, retention: Duration) -> StorageFuture<'_, u64>;
+
+    /// The switches of routes that are set.
+    fn route_switches(&self) -> StorageFuture<'_, Vec<(RouteName, RouteSwitch)>>;
+
+    /// Sets a route's switch, or takes it away. On disk when it returns.
+    fn set_route_switch(
+        &self,
+        route: RouteName,
+        switch: Option<RouteSwitch>,
+    ) -> StorageFuture<'_, ()>;
 
     /// Changes the size of what is kept to be deleted on a full disk. An engine that keeps nothing
     /// of the kind does nothing.

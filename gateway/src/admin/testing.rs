@@ -24,7 +24,7 @@ use crate::model::{
     VerdictRecord, Verified,
 };
 use crate::reload::Ask;
-use crate::storage::{StoredAttempt, StoredDelivery, StoredEvent, StoredRequest};
+use crate::storage::{StorageFuture, StoredAttempt, StoredDelivery, StoredEvent, StoredRequest};
 
 pub(super) const TOKEN: &str = "correct horse battery staple";
 pub(super) const OLD_TOKEN: &str = "the one before";
@@ -95,6 +95,36 @@ impl Adapters for Scripted {
     }
 }
 
+/// The route `buyer`, paused or not.
+#[derive(Debug, Default)]
+pub(super) struct OneRoute(Mutex<Option<bool>>);
+
+impl Routes for OneRoute {
+    fn list(&self) -> Vec<RouteSummary> {
+        let switch = *self.0.lock().unwrap();
+        vec![RouteSummary {
+            name: route("buyer"),
+            path: "/in/{token}".to_owned(),
+            adapter: AdapterName::new("payouts").unwrap(),
+            paused: switch.unwrap_or_default(),
+            paused_in_config: false,
+            switch: switch.map(|paused| RouteSwitchView { paused, since: RECEIVED_AT }),
+        }]
+    }
+
+    fn switch(&self, name: RouteName, to: Switch) -> StorageFuture<'_, Option<RouteSummary>> {
+        let answer = (name == route("buyer")).then(|| {
+            *self.0.lock().unwrap() = match to {
+                Switch::Pause => Some(true),
+                Switch::Resume => Some(false),
+                Switch::FollowConfig => None,
+            };
+            self.list().remove(0)
+        });
+        Box::pin(async { Ok(answer) })
+    }
+}
+
 /// An admin listener on a port of its own.
 pub(super) struct Desk {
     pub(super) address: SocketAddr,
@@ -136,6 +166,7 @@ impl Desk {
             storage: Arc::clone(&storage) as _,
             refused: Arc::clone(&ring) as _,
             adapters: Arc::new(Scripted),
+            routes: Arc::new(OneRoute::default()),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             phase: phase.subscribe(),
             token: Arc::new(ArcSwap::from_pointee(token)),

@@ -345,7 +345,7 @@ impl From<RefusedRequest> for RequestView {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-fn rfc3339<S: Serializer>(time: &UnixMillis, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn rfc3339<S: Serializer>(time: &UnixMillis, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(time)
 }
 

@@ -18,7 +18,7 @@ use crate::config::{DestinationConfig, DestinationKind, Location, RetryConfig};
 use crate::model::{
     AdapterName, AttemptRecord, Clock, DeadLetterReason, DeliveryId, DeliveryState,
     DestinationName, Event, EventId, IdempotencyKey, LeasedDelivery, RequestId, RouteName,
-    UnixMillis, Verified,
+    RouteSwitch, UnixMillis, Verified,
 };
 use crate::storage::{
     Claiming, Commit, Committed, Lane, RequestFilter, RequestSummary, StateView, Storage,
@@ -330,6 +330,14 @@ impl Storage for MemoryStorage {
     fn health(&self) -> StorageFuture<'_, StorageHealth> {
         let health = self.health.lock().unwrap().clone();
         Box::pin(async { health })
+    }
+
+    fn route_switches(&self) -> StorageFuture<'_, Vec<(RouteName, RouteSwitch)>> {
+        Box::pin(async { Err(NOT_HERE) })
+    }
+
+    fn set_route_switch(&self, _: RouteName, _: Option<RouteSwitch>) -> StorageFuture<'_, ()> {
+        Box::pin(async { Err(NOT_HERE) })
     }
 
     fn sweep(&self, _retention: Duration) -> StorageFuture<'_, u64> {

@@ -1,4 +1,5 @@
-//! What runs beside the traffic: retention, and state that could not be granted at the start.
+//! What runs beside the traffic: retention, switches that were set elsewhere, and state that could
+//! not be granted at the start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::ingest::PauseSwitches;
 use crate::snapshot::{Snapshot, claim_state};
 use crate::storage::{Claiming, Storage};
 use crate::telemetry::chain;
@@ -18,6 +20,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Upkeep {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(super) switches: Arc<PauseSwitches>,
     /// Whether adapters have been granted their state: a full disk may have kept the start from it.
     pub(super) claimed: bool,
 }
@@ -47,6 +50,9 @@ impl Upkeep {
     async fn once(&mut self) {
         if !self.claimed {
             self.claim().await;
+        }
+        if let Err(error) = self.switches.refresh().await {
+            tracing::warn!(error = %chain(&error), "The switches of routes could not be read.");
         }
         let retention = self.snapshot.load().config.storage.retention;
         match self.storage.sweep(retention).await {

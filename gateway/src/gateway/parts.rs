@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::adapters::AdaptersInForce;
 use super::refusals::Refusals;
 use super::reloading::{Reloading, Sides, bind_admin};
+use super::routes::RoutesInForce;
 use super::{Shared, maintenance};
 use crate::admin::{AdminState, Phase};
 use crate::delivery::DeliveryService;
@@ -150,6 +151,7 @@ fn ingest_parts(shared: &Shared) -> ingest::Parts {
         storage: Arc::clone(&shared.storage),
         clock: Arc::clone(&shared.clock),
         ring: Arc::clone(&shared.ring),
+        switches: Arc::clone(&shared.switches),
         calls: Arc::clone(&shared.calls),
     }
 }
@@ -170,6 +172,7 @@ fn start_parts(
     let upkeep = maintenance::Upkeep {
         storage: Arc::clone(&shared.storage),
         snapshot: Arc::clone(&shared.snapshot),
+        switches: Arc::clone(&shared.switches),
         claimed,
     };
     Parts {
@@ -317,6 +320,11 @@ fn start_admin(
         adapters: Arc::new(AdaptersInForce {
             snapshot: Arc::clone(&shared.snapshot),
             storage: Arc::clone(&shared.storage),
+            clock: Arc::clone(&shared.clock),
+        }),
+        routes: Arc::new(RoutesInForce {
+            snapshot: Arc::clone(&shared.snapshot),
+            switches: Arc::clone(&shared.switches),
             clock: Arc::clone(&shared.clock),
         }),
         metrics: shared.metrics.handle(),

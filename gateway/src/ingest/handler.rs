@@ -93,8 +93,13 @@ impl Exchange<'_> {
             Lookup::Nothing => return self.not_found(None),
         };
         let served = hit.served;
-        if served.route.config.paused {
-            return self.paused(&hit);
+        match self.shared.switches.is_paused(&served.route.config).await {
+            Ok(false) => {}
+            Ok(true) => return self.paused(&hit),
+            Err(error) => {
+                let refusal = Refusal::storage(&error);
+                return self.refuse(Some(served), &refusal, self.masked(&hit));
+            }
         }
         if let Err(refusal) = self.check_for(served) {
             return self.refuse(Some(served), &refusal, self.masked(&hit));

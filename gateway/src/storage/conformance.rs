@@ -18,7 +18,7 @@ use crate::model::{
     AdapterName, Answer, AttemptOutcome, AttemptRecord, CallReads, DeadLetterReason, DeliveryState,
     DestinationName, Disposition, Event, EventId, IdempotencyKey, KeyScope, LeasedDelivery,
     ManualClock, NewEvent, PluginVersion, RequestHead, RequestId, RequestRecord, RouteName,
-    UnixMillis, Verified,
+    RouteSwitch, UnixMillis, Verified,
 };
 
 /// When tests begin.
@@ -237,6 +237,7 @@ fn tests<B: Bench>() -> Vec<(&'static str, Test<B>)> {
         lists_go_by_id_whatever_the_order_of_commits,
         retention_keeps_what_is_pending_and_what_keys_need,
         a_nudge_follows_a_commit,
+        switches_of_routes_stand_until_they_are_taken_away,
         a_closed_store_says_so,
     ]
 }
@@ -659,6 +660,29 @@ fn a_nudge_follows_a_commit<B: Bench>(bench: &mut B) {
     let leased = lease(bench.store(), "a", 9).remove(0);
     record(bench.store(), vec![attempt(&leased, "a", START).failed(Some(START))]);
     assert!(nudges.has_changed().unwrap(), "it is due again");
+}
+
+fn switches_of_routes_stand_until_they_are_taken_away<B: Bench>(bench: &mut B) {
+    let switch = |paused, since| RouteSwitch { paused, since: UnixMillis(since) };
+    let set = |bench: &B, name: &str, switch| {
+        block_on(bench.store().set_route_switch(route(name), switch)).unwrap();
+    };
+    let all = |bench: &B| {
+        let mut all = block_on(bench.store().route_switches()).unwrap();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    };
+    assert_eq!(all(bench), []);
+    set(bench, "a", Some(switch(true, 1)));
+    set(bench, "b", Some(switch(false, 2)));
+    set(bench, "a", Some(switch(false, 3)));
+    set(bench, "c", None);
+    let expected = [(route("a"), switch(false, 3)), (route("b"), switch(false, 2))];
+    assert_eq!(all(bench), expected);
+    bench.reopen();
+    assert_eq!(all(bench), expected);
+    set(bench, "a", None);
+    assert_eq!(all(bench), expected[1..]);
 }
 
 fn a_closed_store_says_so<B: Bench>(bench: &mut B) {

@@ -38,6 +38,7 @@ mod start;
 mod state;
 mod statements;
 mod sweep;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -70,7 +71,7 @@ use self::times::{EvenClock, Moment};
 use self::writer::Writer;
 use crate::model::{
     AdapterName, AttemptRecord, Clock, DeadLetterReason, DestinationName, IdempotencyKey,
-    LeasedDelivery, RequestId, RouteName, UnixMillis,
+    LeasedDelivery, RequestId, RouteName, RouteSwitch, UnixMillis,
 };
 use crate::storage::{
     Claiming, Commit, Committed, Lane, LaneId, RequestFilter, RequestSummary, StateView, Storage,
@@ -450,6 +451,18 @@ impl Storage for SqliteStorage {
 
     fn sweep(&self, retention: Duration) -> StorageFuture<'_, u64> {
         Box::pin(self.sweep_all(retention))
+    }
+
+    fn route_switches(&self) -> StorageFuture<'_, Vec<(RouteName, RouteSwitch)>> {
+        Box::pin(self.queries.ask(switches::all))
+    }
+
+    fn set_route_switch(
+        &self,
+        route: RouteName,
+        switch: Option<RouteSwitch>,
+    ) -> StorageFuture<'_, ()> {
+        Box::pin(self.ask_writer(move |writer| writer.set_route_switch(&route, switch)))
     }
 
     fn set_ballast(&self, bytes: u64) -> StorageFuture<'_, ()> {

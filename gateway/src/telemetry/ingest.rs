@@ -24,6 +24,7 @@ pub fn describe() {
     describe_counter!("sluice_requests_total", "Requests answered, by route and disposition.");
     describe_histogram!("sluice_request_seconds", "From the whole head to the answer.");
     describe_counter!("sluice_refused_total", "Requests refused, by route and diagnosis.");
+    describe_counter!("sluice_route_switches_total", "Switches of routes set by operators.");
     describe_histogram!("sluice_adapter_call_seconds", "One adapter call.");
     describe_counter!(
         "sluice_call_conflicts_total",
@@ -123,6 +124,25 @@ impl Happening for RequestRefused<'_> {
         }
         let diagnosis = diagnosis_label(diagnosis);
         counter!("sluice_refused_total", "route" => route.to_owned(), "diagnosis" => diagnosis)
+            .increment(1);
+    }
+}
+
+/// An operator set the switch of a route, or took it away.
+#[derive(Debug)]
+pub struct RouteSwitched<'a> {
+    pub route: &'a RouteName,
+    /// `pause`, `resume` or `follow-config`.
+    pub to: &'static str,
+    /// What the route is now.
+    pub paused: bool,
+}
+
+impl Happening for RouteSwitched<'_> {
+    fn emit(self) {
+        let (route, to, paused) = (self.route.as_str(), self.to, self.paused);
+        tracing::info!(route, to, paused, "A route was switched.");
+        counter!("sluice_route_switches_total", "route" => route.to_owned(), "to" => to)
             .increment(1);
     }
 }

@@ -1,6 +1,6 @@
 //! The two that ingest stands between: an adapter that follows a script, and a store in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use sluice::adapter::{CallEnd, Description, End, Outcome, OutcomeEvent, Receive,
 use sluice::model::{
     AdapterName, Answer, AttemptRecord, CallReads, DestinationName, Diagnosis, Found,
     IdempotencyKey, InboundRequest, KeyScope, LeasedDelivery, PluginName, PluginVersion, Proof,
-    Rejection, RequestId, RouteName, UnixMillis, VerdictRecord,
+    Rejection, RequestId, RouteName, RouteSwitch, UnixMillis, VerdictRecord,
 };
 use sluice::storage::{
     Claiming, Commit, Committed, Lane, LaneId, RequestFilter, RequestSummary, StateView, Storage,
@@ -162,6 +162,7 @@ pub(crate) struct Memory {
     lanes: Arc<Semaphore>,
     begun: watch::Sender<usize>,
     nudges: watch::Sender<u64>,
+    switches: Mutex<Result<BTreeMap<RouteName, RouteSwitch>, StorageError>>,
 }
 
 impl Default for Memory {
@@ -173,6 +174,7 @@ impl Default for Memory {
             lanes: Arc::new(Semaphore::new(1)),
             begun: watch::Sender::new(0),
             nudges: watch::Sender::new(0),
+            switches: Mutex::new(Ok(BTreeMap::new())),
         }
     }
 }
@@ -188,6 +190,16 @@ impl Memory {
         replies: impl IntoIterator<Item = Result<Committed, StorageError>>,
     ) {
         self.replies.lock().unwrap().extend(replies);
+    }
+
+    /// From now on switches can be neither read nor set.
+    pub(crate) fn fail_switches(&self, error: StorageError) {
+        *self.switches.lock().unwrap() = Err(error);
+    }
+
+    /// From now on they can, and none is set.
+    pub(crate) fn mend_switches(&self) {
+        *self.switches.lock().unwrap() = Ok(BTreeMap::new());
     }
 
     /// From now on commits wait for [`Self::release`].
@@ -294,6 +306,27 @@ impl Storage for Memory {
         unasked()
     }
 
+    fn route_switches(&self) -> StorageFuture<'_, Vec<(RouteName, RouteSwitch)>> {
+        let switches = self.switches.lock().unwrap().clone();
+        Box::pin(async { switches.map(|switches| switches.into_iter().collect()) })
+    }
+
+    fn set_route_switch(
+        &self,
+        route: RouteName,
+        switch: Option<RouteSwitch>,
+    ) -> StorageFuture<'_, ()> {
+        let mut switches = self.switches.lock().unwrap();
+        if let Ok(switches) = &mut *switches {
+            match switch {
+                Some(switch) => drop(switches.insert(route, switch)),
+                None => drop(switches.remove(&route)),
+            }
+        }
+        let set = switches.clone().map(drop);
+        Box::pin(async { set })
+    }
+
     fn sweep(&self, _: Duration) -> StorageFuture<'_, u64> {
         unasked()
     }
@@ -309,5 +342,5 @@ impl Storage for Memory {
 
 /// Ingest has no business with the rest of the store.
 fn unasked<T>() -> StorageFuture<'static, T> {
-    panic!("ingest asks storage for commits and keys only")
+    panic!("ingest asks storage for commits, keys and switches only")
 }

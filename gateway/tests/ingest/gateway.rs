@@ -13,7 +13,8 @@ use sluice::config::{
     StorageConfig,
 };
 use sluice::ingest::{
-    Drained, Ingest, Listener, Listeners, Parts, RefusedFilter, RefusedRequest, RefusedRing,
+    Drained, Ingest, Listener, Listeners, Parts, PauseSwitches, RefusedFilter, RefusedRequest,
+    RefusedRing,
 };
 use sluice::model::{
     AdapterName, Answer, DestinationName, ManualClock, RouteName, SecretName, UnixMillis,
@@ -40,6 +41,7 @@ pub(crate) struct Gateway {
     pub(crate) adapter: Arc<Scripted>,
     pub(crate) storage: Arc<Memory>,
     pub(crate) ring: Arc<RefusedRing>,
+    pub(crate) switches: Arc<PauseSwitches>,
     pub(crate) swap: Arc<ArcSwap<Snapshot>>,
     pub(crate) listeners: Listeners,
     shutdown: CancellationToken,
@@ -165,11 +167,13 @@ impl Gateway {
         let swap = Arc::new(ArcSwap::from_pointee(snapshot(1, plan)));
         let storage = Arc::new(Memory::default());
         let ring = Arc::new(RefusedRing::default());
+        let switches = Arc::new(PauseSwitches::new(Arc::clone(&storage) as _));
         let parts = Parts {
             snapshot: Arc::clone(&swap),
             storage: Arc::clone(&storage) as Arc<dyn sluice::storage::Storage>,
             clock: Arc::new(ManualClock::at(NOW)),
             ring: Arc::clone(&ring),
+            switches: Arc::clone(&switches),
             calls: Arc::new(Semaphore::new(plan.calls_in_flight_max)),
         };
         let shutdown = CancellationToken::new();
@@ -178,7 +182,7 @@ impl Gateway {
         let listeners = ingest.listeners();
         run.spawn(ingest.run(shutdown.clone()));
         let adapter = Arc::clone(&plan.adapter);
-        Self { addr, adapter, storage, ring, swap, listeners, shutdown, run }
+        Self { addr, adapter, storage, ring, switches, swap, listeners, shutdown, run }
     }
 
     pub(crate) async fn client(&self) -> Client {

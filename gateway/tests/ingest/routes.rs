@@ -1,7 +1,8 @@
 //! From a path to a route, by exact path and by token.
 
 use sluice::config::RoutePath;
-use sluice::model::{Answer, Diagnosis, Found, Proof, UnixMillis, Verified};
+use sluice::model::{Answer, Diagnosis, Found, Proof, RouteSwitch, UnixMillis, Verified};
+use sluice::storage::StorageError;
 
 use super::client::post;
 use super::double::{accepted, after};
@@ -108,6 +109,42 @@ async fn a_paused_route_gives_its_paused_answer_and_calls_nobody() {
     assert!(gateway.adapter.calls().is_empty());
     assert!(gateway.storage.commits().is_empty());
     assert!(gateway.refused().iter().all(|each| each.diagnosis == Diagnosis::PAUSED));
+}
+
+#[tokio::test]
+async fn a_switch_is_stronger_than_the_configuration_until_it_is_taken_away() {
+    let mut plan = Plan::default();
+    let gateway = Gateway::start(&plan);
+    let hook = plan.routes[0].name.clone();
+    let switch = |paused| Some(RouteSwitch { paused, since: NOW });
+    // The configuration, the switch, and what is answered.
+    for (generation, paused, switch, status) in [
+        (2, false, None, 200),
+        (3, false, switch(true), 503),
+        (4, true, switch(false), 200),
+        (5, true, None, 503),
+    ] {
+        gateway.switches.set(&hook, switch).await.unwrap();
+        plan.routes[0].paused = paused;
+        gateway.swap.store(snapshot(generation, &plan).into());
+        assert_eq!(gateway.post("/hook", "ok").await.status, status, "generation {generation}");
+    }
+    // What cannot be stored is not in force.
+    gateway.storage.fail_switches(StorageError::Full);
+    assert!(gateway.switches.set(&hook, switch(false)).await.is_err());
+    assert_eq!(gateway.post("/hook", "ok").await.status, 503);
+    assert_eq!(gateway.refused().len(), 3, "{:?}", gateway.refused());
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_before_the_switches_are_known() {
+    let gateway = Gateway::start(&Plan::default());
+    gateway.storage.fail_switches(StorageError::Full);
+    let answer = gateway.post("/hook", "ok").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")));
+    assert_eq!(gateway.refusal().diagnosis, Diagnosis::STORAGE_UNAVAILABLE);
+    gateway.storage.mend_switches();
+    assert_eq!(gateway.post("/hook", "ok").await.status, 200);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod docs;
 mod fixtures;
 mod hostile;
 mod interop;
+mod pause;
 mod payouts;
 mod properties;
 mod random;

@@ -33,8 +33,11 @@ pub(super) const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
 /// Forward only: a migration that was released is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_state.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_state.sql"),
+    include_str!("migrations/0003_switches.sql"),
+];
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
