@@ -4,14 +4,16 @@
 //! It is apart from ingest in address, connections and limits, so that it answers when ingest
 //! cannot. `/healthz` and `/readyz` are open; everything else wants the bearer token.
 //!
-//! Invariants: nothing here changes what was received or is owed; what can be asked for is a reload
-//! and the switch of a route; no secret is shown, and of a request only what was masked before it
-//! was stored; every answer forbids caching; every list is bounded and paged
+//! Invariants: nothing here changes what was received or is owed; what can be asked for is a reload,
+//! the switch of a route, and that adapters' state is replaced by what is imported; no secret is
+//! shown, and of a request only what was masked before it was stored; every answer forbids caching;
+//! every list is bounded and paged
 //! by key; a new endpoint is added to [`endpoints`], from which both the router and the test of
 //! access are made, so that none can be open by oversight.
 
 mod access;
 mod adapters;
+mod backup;
 mod health;
 mod problem;
 mod refused;
@@ -19,6 +21,7 @@ mod reloads;
 mod requests;
 mod routes;
 mod serve;
+mod state;
 mod view;
 
 use std::fmt;
@@ -95,6 +98,7 @@ struct Admin {
     failures: access::Failures,
     health: health::HealthCache,
     views: adapters::ViewPlaces,
+    imports: state::ImportPlaces,
     /// Whether only this machine can connect, and so a browser is the way in for others.
     loopback: AtomicBool,
 }
@@ -125,10 +129,13 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint("/metrics", Token, get(metrics)),
         endpoint("/api/v1/adapters", Token, get(adapters::list)),
         endpoint("/api/v1/adapters/{name}/views/{view}", Token, get(adapters::view)),
+        endpoint("/api/v1/backup", Token, get(backup::make)),
         endpoint("/api/v1/requests", Token, get(requests::list)),
         endpoint("/api/v1/requests/{id}", Token, get(requests::show)),
         endpoint("/api/v1/routes", Token, get(routes::list)),
         endpoint("/api/v1/routes/{name}", Token, get(routes::show).post(routes::switch)),
+        endpoint("/api/v1/state", Token, get(state::namespaces)),
+        endpoint("/api/v1/state/{adapter}", Token, get(state::entries).post(state::import)),
         endpoint("/api/v1/reloads", Token, get(reloads::list).post(reloads::reload)),
     ]
 }

@@ -8,12 +8,14 @@
 //! | 78 | the configuration is wrong (`EX_CONFIG` of `sysexits.h`) |
 
 mod adapter;
+mod backup;
 pub mod check;
 mod client;
 mod reload;
 mod requests;
 mod routes;
 mod run;
+mod state;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -53,6 +55,11 @@ enum Command {
     /// Look at the requests of a running gateway, refused ones included.
     #[command(subcommand)]
     Requests(requests::RequestsCommand),
+    /// Look at what adapters keep, export it and import it.
+    #[command(subcommand)]
+    State(state::StateCommand),
+    /// Copy the store of a running gateway into a file, consistently and checked.
+    Backup(backup::BackupArguments),
 }
 
 /// Which configuration is meant.
@@ -97,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::Resume(arguments) => routes::resume(&arguments),
         Command::Adapter(command) => adapter::run(command),
         Command::Requests(command) => requests::run(command),
+        Command::State(command) => state::run(command),
+        Command::Backup(arguments) => backup::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@ pub mod faults;
 pub mod gateway;
 pub mod ingest;
 pub mod model;
+mod priority;
 pub mod reading;
 pub mod reload;
 pub mod replay;

@@ -8,6 +8,7 @@
 mod conformance;
 #[cfg(test)]
 mod laws;
+mod operated;
 pub mod sqlite;
 #[cfg(test)]
 mod state_laws;
@@ -15,6 +16,11 @@ mod state_laws;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+
+pub use operated::{
+    ENTRIES_COUNTED_MAX, EntryPage, ImportBegun, ImportRefused, NamespaceSummary, Operated,
+    StateImport,
+};
 
 use crate::model::{
     AdapterName, Answer, AttemptRecord, DeliveryId, DeliveryState, DestinationName, Disposition,
@@ -227,7 +233,7 @@ pub struct StorageHealth {
 ///
 /// Every method may be called from any task. Dropping a returned future gives up waiting, never a
 /// commit that was begun.
-pub trait Storage: Send + Sync + std::fmt::Debug {
+pub trait Storage: Operated + std::fmt::Debug {
     /// Commits one call: request, verdicts, keys, events and deliveries together.
     fn commit(&self, commit: Commit) -> StorageFuture<'_, Committed>;
 

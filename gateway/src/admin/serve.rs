@@ -1,7 +1,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -26,6 +26,12 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// One connection, from its first byte to its last. A stuck reader must not hold its place for
 /// ever; whoever is served longer connects again.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
+
+/// The same, where it is a backup that is served: what a large store takes on a slow line.
+const LONG_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How often it is looked whether a long answer is still under way.
+const LONG_LOOK: Duration = Duration::from_secs(1);
 
 /// Largest head, in bytes. Tokens and queries are short.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -60,6 +66,7 @@ pub async fn run(
         failures: super::access::Failures::default(),
         health: super::health::HealthCache::default(),
         views: super::adapters::ViewPlaces::default(),
+        imports: super::state::ImportPlaces::default(),
         loopback,
     });
     let router = router(&admin);
@@ -104,6 +111,39 @@ fn is_loopback(listener: &TcpListener) -> io::Result<bool> {
     Ok(listener.local_addr()?.ip().to_canonical().is_loopback())
 }
 
+/// Whether an answer of a connection may take long, and is under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LongAnswer(Arc<AtomicBool>);
+
+/// A long answer is under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay(LongAnswer);
+
+impl LongAnswer {
+    pub(super) fn begin(self) -> UnderWay {
+        self.0.store(true, Ordering::Relaxed);
+        UnderWay(self)
+    }
+
+    /// Ends when the connection has lived long enough.
+    async fn lifetime(&self) {
+        tokio::time::sleep(CONNECTION_LIFETIME).await;
+        let longer = async {
+            while self.0.load(Ordering::Relaxed) {
+                tokio::time::sleep(LONG_LOOK).await;
+            }
+        };
+        // Either way it has.
+        drop(tokio::time::timeout(LONG_LIFETIME, longer).await);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// A place first, then a connection: overload waits in the kernel. Cancel safe.
 async fn accept(
     listener: &TcpListener,
@@ -115,7 +155,9 @@ async fn accept(
 }
 
 async fn serve(stream: TcpStream, peer: IpAddr, router: Router, stopping: CancellationToken) {
-    let service = TowerToHyperService::new(router.layer(Extension(Client(peer))));
+    let long = LongAnswer::default();
+    let router = router.layer(Extension(Client(peer))).layer(Extension(long.clone()));
+    let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -129,7 +171,7 @@ async fn serve(stream: TcpStream, peer: IpAddr, router: Router, stopping: Cancel
             connection.await
         }
         ended = &mut connection => ended,
-        () = tokio::time::sleep(CONNECTION_LIFETIME) => Ok(()),
+        () = long.lifetime() => Ok(()),
     };
     if let Err(error) = ended {
         tracing::debug!(error = crate::telemetry::chain(&error), "An admin connection broke off.");

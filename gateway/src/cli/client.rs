@@ -1,11 +1,17 @@
 //! How commands speak to the admin listener of a running gateway.
 
+use std::io::Read;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
 use clap::Args;
+use hyper::body::{Body, Frame};
 use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
 
 use super::{CommandError, ConfigArgument};
 use crate::config::{self, Listen, SecretValue};
@@ -15,6 +21,15 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a reload may take: it compiles plugins, and gives way to traffic.
 const RELOAD_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// How long a file may take on its way: as long as the gateway lets a connection live.
+const FILE_DEADLINE: Duration = Duration::from_secs(10 * 60);
+
+/// How long a backup may take to be made and sent, as the gateway bounds it too.
+const BACKUP_DEADLINE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Bytes of a file that are sent at once.
+const FILE_PART: usize = 64 << 10;
 
 /// Which gateway is meant: by its configuration, or by address and token.
 #[derive(Debug, Args)]
@@ -36,6 +51,40 @@ pub(super) struct AdminClient {
     token: SecretValue,
     http: reqwest::Client,
     runtime: tokio::runtime::Runtime,
+}
+
+/// What is asked, but for the address.
+struct Question {
+    method: Method,
+    deadline: Duration,
+    body: Option<reqwest::Body>,
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, CommandError> {
+    Ok(serde_json::from_slice(body).context("reading the gateway's answer")?)
+}
+
+/// A file, read as it is sent. Reading blocks: nothing else runs in the client meanwhile.
+struct FileBody<F>(F);
+
+impl<F: Read + Unpin> Body for FileBody<F> {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut task::Context<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        let mut part = vec![0; FILE_PART];
+        Poll::Ready(match self.0.read(&mut part) {
+            Ok(0) => None,
+            Ok(read) => {
+                part.truncate(read);
+                Some(Ok(Frame::data(part.into())))
+            }
+            Err(error) => Some(Err(error)),
+        })
+    }
 }
 
 impl AdminArguments {
@@ -77,11 +126,11 @@ impl AdminArguments {
 
 impl AdminClient {
     /// The address of a path below the base.
-    fn url(&self, path: &[&str]) -> Result<url::Url, CommandError> {
+    fn url(&self, path: &[&str]) -> anyhow::Result<url::Url> {
         let mut url = self.base.clone();
         match url.path_segments_mut() {
             Ok(mut segments) => drop(segments.pop_if_empty().extend(path)),
-            Err(()) => return Err(anyhow::anyhow!("`{}` is not an address", self.base).into()),
+            Err(()) => anyhow::bail!("`{}` is not an address", self.base),
         }
         Ok(url)
     }
@@ -101,8 +150,18 @@ impl AdminClient {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<serde_json::Value, CommandError> {
-        let (status, body) = self.ask(Method::GET, path, query, ANSWER_DEADLINE)?;
-        if status.is_success() { Ok(body) } else { Err(Self::unexpected(status, &body)) }
+        self.get_as(path, query)
+    }
+
+    /// The same, as another type than any JSON.
+    pub(super) fn get_as<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, CommandError> {
+        let question = Question { method: Method::GET, deadline: ANSWER_DEADLINE, body: None };
+        let (status, body) = self.ask(question, path, query)?;
+        if status.is_success() { json(&body) } else { Err(Self::unexpected(status, &body)) }
     }
 
     /// Asks for something to be done at `path`, and returns the JSON that tells what became of it,
@@ -113,41 +172,89 @@ impl AdminClient {
         query: &[(&str, String)],
     ) -> Result<serde_json::Value, CommandError> {
         let path: Vec<&str> = path.split('/').collect();
-        let (status, body) = self.ask(Method::POST, &path, query, RELOAD_DEADLINE)?;
+        let question = Question { method: Method::POST, deadline: RELOAD_DEADLINE, body: None };
+        let (status, body) = self.ask(question, &path, query)?;
         if status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY {
-            Ok(body)
+            json(&body)
         } else {
             Err(Self::unexpected(status, &body))
         }
     }
 
-    fn ask(
+    /// Sends what `file` holds to a path whose segments may hold any text, and returns the JSON
+    /// answered.
+    pub(super) fn send(
         &self,
-        method: Method,
         path: &[&str],
         query: &[(&str, String)],
-        deadline: Duration,
-    ) -> Result<(StatusCode, serde_json::Value), CommandError> {
-        let url = self.url(path)?;
-        let token = std::str::from_utf8(self.token.expose()).context("the token is not text")?;
-        let answer = self.runtime.block_on(async {
-            let response = self
-                .http
-                .request(method, url)
-                .timeout(deadline)
-                .bearer_auth(token)
-                .query(query)
-                .send()
-                .await
-                .with_context(|| format!("asking the gateway at {}: is it running?", self.base))?;
+        file: impl Read + Send + Sync + Unpin + 'static,
+    ) -> Result<serde_json::Value, CommandError> {
+        let body = Some(reqwest::Body::wrap(FileBody(file)));
+        let question = Question { method: Method::POST, deadline: FILE_DEADLINE, body };
+        let (status, body) = self.ask(question, path, query)?;
+        if status.is_success() { json(&body) } else { Err(Self::unexpected(status, &body)) }
+    }
+
+    /// Asks for bytes, and hands them on as they come. All of them, or an error.
+    pub(super) fn download(
+        &self,
+        path: &[&str],
+        mut part: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), CommandError> {
+        let question = Question { method: Method::GET, deadline: BACKUP_DEADLINE, body: None };
+        let (status, refused) = self.runtime.block_on(async {
+            let mut response = self.response(question, path, &[]).await?;
             let status = response.status();
-            let body = response.json().await.context("reading the gateway's answer")?;
+            if !status.is_success() {
+                let body = response.bytes().await.context("reading the gateway's answer")?;
+                return anyhow::Ok((status, body));
+            }
+            while let Some(bytes) = response.chunk().await.context("the copy was cut off")? {
+                part(&bytes).context("writing the copy")?;
+            }
+            Ok((status, Bytes::new()))
+        })?;
+        if status.is_success() { Ok(()) } else { Err(Self::unexpected(status, &refused)) }
+    }
+
+    fn ask(
+        &self,
+        question: Question,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<(StatusCode, Bytes), CommandError> {
+        let answer = self.runtime.block_on(async {
+            let response = self.response(question, path, query).await?;
+            let status = response.status();
+            let body = response.bytes().await.context("reading the gateway's answer")?;
             anyhow::Ok((status, body))
         })?;
         Ok(answer)
     }
 
-    fn unexpected(status: StatusCode, body: &serde_json::Value) -> CommandError {
+    /// Sends a question and waits for the head of the answer.
+    async fn response(
+        &self,
+        question: Question,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> anyhow::Result<reqwest::Response> {
+        let url = self.url(path)?;
+        let token = std::str::from_utf8(self.token.expose()).context("the token is not text")?;
+        let Question { method, deadline, body } = question;
+        let mut request =
+            self.http.request(method, url).timeout(deadline).bearer_auth(token).query(query);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request
+            .send()
+            .await
+            .with_context(|| format!("asking the gateway at {}: is it running?", self.base))
+    }
+
+    fn unexpected(status: StatusCode, body: &[u8]) -> CommandError {
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |key| body.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
         anyhow::anyhow!("the gateway answered {status}: {} {}", text("title"), text("detail"))
             .into()

@@ -187,6 +187,8 @@ impl MemoryStorage {
 
 const NOT_HERE: StorageError = StorageError::Closed;
 
+impl crate::storage::Operated for MemoryStorage {}
+
 impl Storage for MemoryStorage {
     fn commit(&self, _commit: Commit) -> StorageFuture<'_, Committed> {
         Box::pin(async { Err(NOT_HERE) })

@@ -6,6 +6,7 @@ macro_rules! rules {
 }
 
 mod consuming;
+pub(super) mod operated;
 pub(super) mod state;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -198,7 +199,8 @@ fn count(store: &dyn Storage) -> usize {
 
 /// Runs every test of the suite, each on a store of its own.
 pub(super) fn suite<B: Bench>(open: impl Fn() -> B) {
-    for (name, test) in tests::<B>().into_iter().chain(state::rules()).chain(consuming::rules()) {
+    let more = state::rules().into_iter().chain(operated::rules()).chain(consuming::rules());
+    for (name, test) in tests::<B>().into_iter().chain(more) {
         // Shown by the harness where the test fails.
         eprintln_name(name);
         test(&mut open());

@@ -15,6 +15,7 @@
 //! same page, and enters no index; keys are moved to their table in order ([`keys`]); events are
 //! handed to delivery in memory ([`queue`]). The table stays the truth for all of it.
 
+mod backup;
 mod ballast;
 mod checkpointer;
 mod encode;
@@ -27,6 +28,7 @@ mod keys;
 mod lanes;
 mod load;
 mod open;
+mod operate;
 mod query;
 mod queue;
 mod readers;
@@ -58,6 +60,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use self::backup::Backups;
+pub use self::backup::check as check_backup;
 use self::ballast::Room;
 use self::jobs::{Job, Place};
 use self::keys::KeyProbe;
@@ -127,6 +131,7 @@ pub struct SqliteStorage {
     path: PathBuf,
     seen: Vec<Mutex<Option<Connection>>>,
     state: Arc<StateReaders>,
+    backups: Backups,
     /// Numbers of lanes.
     lanes: AtomicU64,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -156,6 +161,7 @@ impl SqliteStorage {
         opener: Opener,
     ) -> Result<Arc<Self>, OpenError> {
         let lock = open::lock(path)?;
+        backup::forget(path);
         let room = Room::new(open::beside(path, ".ballast"), options.ballast_bytes);
         let shared = Arc::new(Shared::new(options.clock, options.even_clock));
         let (ending, ended) = watch::channel(false);
@@ -177,6 +183,7 @@ impl SqliteStorage {
             path: path.to_owned(),
             seen: (0..SEEN_READERS).map(|_| Mutex::default()).collect(),
             state: Arc::default(),
+            backups: Backups::default(),
             lanes: AtomicU64::new(0),
             writer: Mutex::new(Some(writer)),
             ended,
@@ -305,6 +312,7 @@ impl SqliteStorage {
             reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         self.state.close();
+        self.backups.join();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer
             && writer.join().is_err()

@@ -217,6 +217,8 @@ impl Memory {
     }
 }
 
+impl sluice::storage::Operated for Memory {}
+
 impl Storage for Memory {
     fn commit(&self, commit: Commit) -> StorageFuture<'_, Committed> {
         Box::pin(async move {

@@ -5,12 +5,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
-use thread_priority::{ThreadPriority, ThreadPriorityValue};
 use tokio::sync::oneshot;
-
-/// Nice 5 of -20 to 19: beside a thread that serves requests, compiling gets a quarter of a core;
-/// where none is busy, all of one. Lower, and a provider added under full load would wait too long.
-const PRIORITY: u8 = 35;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -34,7 +29,7 @@ impl Builder {
         let thread = std::thread::Builder::new()
             .name("sluice-reload".to_owned())
             .spawn(move || {
-                step_back();
+                crate::priority::step_back();
                 for job in taken {
                     job();
                 }
@@ -67,16 +62,6 @@ impl Builder {
         drop(jobs);
         // Jobs that panic are caught.
         thread.join().ok();
-    }
-}
-
-fn step_back() {
-    let lower = ThreadPriorityValue::try_from(PRIORITY).map(ThreadPriority::Crossplatform);
-    // Where the system refuses, because the whole process is lower already, that will do.
-    if let Ok(lower) = lower
-        && let Err(error) = lower.set_for_current()
-    {
-        tracing::debug!(?error, "The reload thread keeps the priority of its process.");
     }
 }
 

@@ -60,6 +60,8 @@ pub enum OpenError {
     NoRoom { path: PathBuf },
     #[error("could not open `{path}`")]
     Unusable { path: PathBuf, source: rusqlite::Error },
+    #[error("`{path}` is damaged: {found}")]
+    Damaged { path: PathBuf, found: String },
     #[error("could not make `{path}`")]
     File { path: PathBuf, source: io::Error },
     #[error("could not start a thread")]
@@ -216,7 +218,7 @@ pub(super) fn unused_bytes(connection: &Connection) -> u64 {
 }
 
 /// How many migrations the store at `path` has behind it.
-fn identify(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
+pub(super) fn identify(path: &Path, connection: &Connection) -> Result<usize, OpenError> {
     let number = |sql: &str| {
         connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(unusable(path))
     };

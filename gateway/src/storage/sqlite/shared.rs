@@ -37,6 +37,8 @@ pub(super) struct Shared {
     /// Commits are refused: the disk is full.
     pub(super) full: AtomicBool,
     pub(super) closed: AtomicBool,
+    /// A backup reads one view of the store: its log cannot begin anew.
+    pub(super) log_is_held: AtomicBool,
     pub(super) pending: AtomicI64,
     pub(super) dead: AtomicI64,
 }
@@ -54,6 +56,7 @@ impl Shared {
             failed: watch::Sender::new(None),
             full: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            log_is_held: AtomicBool::new(false),
             pending: AtomicI64::new(0),
             dead: AtomicI64::new(0),
         }
@@ -109,6 +112,12 @@ impl Shared {
             Some(_) | None => format!("the adapter `{adapter}` was granted no state"),
         };
         Err(StorageError::Failed { detail })
+    }
+
+    /// For which version the adapter's namespace was claimed in this process, if at all.
+    pub(super) fn claimed(&self, adapter: &AdapterName) -> Option<u32> {
+        let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+        namespaces.get(adapter)?.claimed
     }
 
     pub(super) fn know_namespace(&self, adapter: &AdapterName, namespace: Namespace) {

@@ -147,7 +147,11 @@ impl StateView for View {
     }
 }
 
-fn read(connection: &Connection, namespace: i64, scan: &StateScan<'_>) -> Result<Scanned> {
+pub(super) fn read(
+    connection: &Connection,
+    namespace: i64,
+    scan: &StateScan<'_>,
+) -> Result<Scanned> {
     let StateScan { range, limit, reverse, now } = *scan;
     let limit = limit.min(ENTRIES_PER_SCAN);
     if range.is_empty() || limit == 0 {
@@ -357,7 +361,7 @@ pub(super) fn namespaces(connection: &Connection) -> Result<Vec<(AdapterName, i6
     let mut rows = all.query([])?;
     let mut namespaces = Vec::new();
     while let Some(row) = rows.next()? {
-        // A name that bit rot has changed is nobody's.
+        // A name that no adapter can have is nobody's: of an import, or what bit rot has changed.
         if let Ok(adapter) = AdapterName::new(&row.get::<_, String>(0)?) {
             namespaces.push((adapter, row.get(1)?));
         }

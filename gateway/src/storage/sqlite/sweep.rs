@@ -43,6 +43,7 @@ enum Phase {
     Keys,
     Answers,
     State,
+    Abandoned,
     Over,
 }
 
@@ -132,6 +133,11 @@ impl Writer<'_> {
                 let cutoff = UnixMillis(sweep.now.0.saturating_sub(EXPIRED_KEPT_MS));
                 let delete = |writer: &mut Self| writer.delete_expired(cutoff, ENTRIES_PER_STEP);
                 if self.transaction(delete)? < ENTRIES_PER_STEP {
+                    sweep.phase = Phase::Abandoned;
+                }
+            }
+            Phase::Abandoned => {
+                if !self.delete_abandoned(ENTRIES_PER_STEP)? {
                     sweep.phase = Phase::Over;
                 }
             }

@@ -1,7 +1,9 @@
 //! What this engine promises beyond the suite of all engines.
 
+mod backup;
 mod limits;
 mod log;
+mod operate;
 mod room;
 mod state;
 mod sweeping;

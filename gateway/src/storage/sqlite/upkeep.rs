@@ -35,10 +35,19 @@ impl Writer<'_> {
     /// Has the log copied once it is long, and copies the rest of it once that is short.
     pub(super) fn checkpoint_when_due(&mut self) {
         let pages = self.log_pages.load(Ordering::Relaxed);
+        if self.shared.log_is_held.load(Ordering::Acquire) {
+            // Copied or not, it would not begin anew.
+            self.log_pages_held = pages;
+            return;
+        }
+        if pages < CHECKPOINT_PAGES {
+            self.log_pages_held = 0;
+        }
+        let max = LOG_PAGES_MAX.saturating_add(self.log_pages_held);
         match self.checkpointer.look() {
-            Copy::UnderWay if pages < LOG_PAGES_MAX => {}
+            Copy::UnderWay if pages < max => {}
             Copy::UnderWay => self.checkpoint("PASSIVE"),
-            Copy::Done(copied) if pages - copied <= REST_PAGES || pages >= LOG_PAGES_MAX => {
+            Copy::Done(copied) if pages - copied <= REST_PAGES || pages >= max => {
                 self.checkpoint("PASSIVE");
             }
             // Shorter each time, since copying is faster than writing.

@@ -22,6 +22,7 @@ use super::identity::Identity;
 use super::jobs::{Done, Job, Member, answer, gather, refuse, split};
 use super::keys::{KeyMove, RECENT_MAX};
 use super::lanes::Lanes;
+use super::operate::Imports;
 use super::shared::Shared;
 use super::start::Opened;
 use super::statements::Statements;
@@ -68,12 +69,15 @@ pub(super) struct Writer<'c> {
     pub(super) keys_moved_through: i64,
     /// Pages in the log, told by SQLite after each commit.
     pub(super) log_pages: Arc<AtomicI32>,
+    /// Pages that the log had when it could begin anew again; zero once it has.
+    pub(super) log_pages_held: i32,
     pub(super) checkpointer: &'c Checkpointer,
     /// The file that the path must lead to.
     pub(super) identity: Identity,
     /// When the disk and the path are looked at next.
     pub(super) next_look: Instant,
     lanes: Lanes,
+    pub(super) imports: Imports,
 }
 
 impl<'c> Writer<'c> {
@@ -104,10 +108,12 @@ impl<'c> Writer<'c> {
             keys_swept: -1,
             keys_moved_through: 0,
             log_pages: Arc::clone(log_pages),
+            log_pages_held: 0,
             checkpointer,
             identity: identity.clone(),
             next_look: Instant::now(),
             lanes: Lanes::default(),
+            imports: Imports::default(),
         };
         writer.read_names()?;
         Ok(writer)
