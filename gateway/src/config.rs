@@ -31,8 +31,8 @@ pub(crate) use check::secrets::{TOKEN_BYTES_MIN, check_header_text, check_token}
 pub(crate) use check::sections::COMPONENT_BYTES_MAX;
 pub use checked::{
     AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, HttpFormat,
-    IngestConfig, Listen, LogConfig, PluginSource, PluginsConfig, RetryConfig, RouteAuth,
-    RouteConfig, RoutePath, StorageConfig,
+    IngestConfig, Listen, ListenerConfig, LogConfig, PluginSource, PluginsConfig, RetryConfig,
+    RouteAuth, RouteConfig, RoutePath, SocketAccess, StorageConfig,
 };
 pub use hints::hints;
 pub use inputs::{Fingerprint, Inputs, Look, Watched};

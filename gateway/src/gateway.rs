@@ -6,10 +6,10 @@
 //! reason.
 
 mod adapters;
+mod addresses;
 mod digest_key;
 mod maintenance;
 mod parts;
-mod ready;
 mod refusals;
 mod reloading;
 mod routes;

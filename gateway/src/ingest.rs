@@ -22,11 +22,13 @@ mod bound;
 mod call;
 mod client;
 mod connection;
+mod door;
 mod handler;
 mod listener;
 mod phase;
 mod refused;
 mod route;
+mod socket;
 mod strict;
 mod supervise;
 mod wire;
@@ -40,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::admission::PauseSwitches;
 use self::bound::{Bound, Count};
+pub(crate) use self::door::set_access;
 pub use self::listener::Listener;
 pub use self::refused::{
     RING_BODY_BYTES_MAX, RING_BYTES_MAX, RING_ENTRIES_MAX, RefusedFilter, RefusedRequest,
@@ -72,7 +75,7 @@ pub struct Parts {
 /// The listeners for providers with all that they need, before they run.
 #[derive(Debug)]
 pub struct Ingest {
-    first: Listener,
+    first: Vec<Listener>,
     shared: Arc<Shared>,
     set: Listeners,
     reshapes: mpsc::Receiver<Reshape>,
@@ -105,7 +108,7 @@ struct Shared {
 impl Ingest {
     /// Puts the parts together. The recorder of metrics must have been installed before.
     #[must_use]
-    pub fn new(listener: Listener, parts: Parts) -> Self {
+    pub fn new(first: Vec<Listener>, parts: Parts) -> Self {
         let Parts { snapshot, storage, clock, ring, switches, calls } = parts;
         let connections = Bound::new(snapshot.load().config.ingest.connections_max);
         let shared = Shared {
@@ -123,7 +126,7 @@ impl Ingest {
             log_budget: LogBudget::default(),
         };
         let (set, reshapes) = Listeners::new();
-        Self { first: listener, shared: Arc::new(shared), set, reshapes }
+        Self { first, shared: Arc::new(shared), set, reshapes }
     }
 
     /// What changes the listeners while they run.

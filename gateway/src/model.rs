@@ -23,7 +23,9 @@ pub use delivery::{
 pub use event::{Event, Fact, HOPS_MAX, IdempotencyKey, KeyScope, NewEvent};
 pub use fault::{Diagnosis, Disposition};
 pub use id::{DeliveryId, EventId, RequestId};
-pub use name::{AdapterName, DestinationName, NameError, PluginName, RouteName, SecretName};
+pub use name::{
+    AdapterName, DestinationName, ListenerName, NameError, PluginName, RouteName, SecretName,
+};
 pub use request::{
     BODY_BYTES_MAX, CallReads, Consumed, InboundRequest, PluginVersion, RequestHead, RequestRecord,
 };

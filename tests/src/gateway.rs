@@ -31,7 +31,16 @@ const LOG_LINES_SHOWN: usize = 60;
 #[derive(Debug, serde::Deserialize)]
 struct Ready {
     ingest: SocketAddr,
+    listeners: Vec<ListensAt>,
     admin: SocketAddr,
+}
+
+/// A listener as its gateway tells it.
+#[derive(Debug, serde::Deserialize)]
+struct ListensAt {
+    /// As it is written in the configuration.
+    listen: String,
+    address: String,
 }
 
 /// A running gateway. Dropping it kills it, and shows the end of its log where the test panics.
@@ -112,8 +121,24 @@ impl Gateway {
     ///
     /// Where the ready file is not there any more.
     pub fn ingest_now(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.ready_now()?.ingest)
+    }
+
+    /// Where the listener is that the configuration has at `listen`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, or the ready file is not there any more.
+    pub fn listener(&self, listen: &str) -> anyhow::Result<String> {
+        let listeners = self.ready_now()?.listeners;
+        let found = listeners.iter().find(|listener| listener.listen == listen);
+        let found = found.with_context(|| format!("no `{listen}` in {listeners:?}"))?;
+        Ok(found.address.clone())
+    }
+
+    fn ready_now(&self) -> anyhow::Result<Ready> {
         let text = fs::read(&self.ready_file).context("reading the ready file")?;
-        Ok(serde_json::from_slice::<Ready>(&text).context("the ready file")?.ingest)
+        serde_json::from_slice(&text).context("the ready file")
     }
 
     #[must_use]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -72,11 +72,11 @@ impl Request {
         self
     }
 
-    fn build(self, host: SocketAddr) -> anyhow::Result<hyper::Request<Full<Bytes>>> {
+    fn build(self, host: &str) -> anyhow::Result<hyper::Request<Full<Bytes>>> {
         let mut request = hyper::Request::builder()
             .method(self.method.as_str())
             .uri(self.path)
-            .header("host", host.to_string());
+            .header("host", host);
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
@@ -111,7 +111,7 @@ impl Answer {
 /// A kept-alive connection. Dropping it closes it.
 #[derive(Debug)]
 pub struct Connection {
-    server: SocketAddr,
+    host: String,
     sender: SendRequest<Full<Bytes>>,
     /// Moves the bytes; ended on drop.
     _driver: JoinSet<()>,
@@ -126,13 +126,25 @@ impl Connection {
     pub async fn open(server: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(server).await.context("connecting")?;
         stream.set_nodelay(true).context("setting TCP_NODELAY")?;
+        Self::over(stream, &server.to_string()).await
+    }
+
+    /// Speaks HTTP over a stream of any kind.
+    ///
+    /// # Errors
+    ///
+    /// Where it breaks at once.
+    pub async fn over<S>(stream: S, host: &str) -> anyhow::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.context("connecting")?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
             // What goes wrong on the connection is told to the request that it fails.
             drop(connection.await);
         });
-        Ok(Self { server, sender, _driver: driver })
+        Ok(Self { host: host.to_owned(), sender, _driver: driver })
     }
 
     /// Sends a request and reads its whole answer.
@@ -155,7 +167,7 @@ impl Connection {
         request: Request,
         at_most: Duration,
     ) -> anyhow::Result<Answer> {
-        let request = request.build(self.server)?;
+        let request = request.build(&self.host)?;
         timeout(at_most, exchange(&mut self.sender, request)).await.context("no answer")?
     }
 }

@@ -14,7 +14,7 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::{CommandError, ConfigArgument};
-use crate::config::{self, Listen, SecretValue};
+use crate::config::{self, SecretValue};
 
 /// How long one question to a running gateway may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
@@ -113,8 +113,7 @@ impl AdminArguments {
 
     fn configured(&self) -> Result<(url::Url, SecretValue), CommandError> {
         let config = config::load(&self.config.config)?;
-        let Listen::Tcp(address) = config.admin.listen;
-        let base = url::Url::parse(&format!("http://{address}/"))
+        let base = url::Url::parse(&format!("http://{}/", config.admin.listen))
             .context("making the address of the admin listener")?;
         let token = config.admin.token.versions.first().map(|version| version.value.clone());
         let Some(token) = token else {

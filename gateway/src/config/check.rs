@@ -6,6 +6,7 @@ mod conflicts;
 mod consuming;
 mod deliver_to;
 mod destinations;
+mod listeners;
 mod names;
 mod path;
 pub(crate) mod routes;
@@ -45,7 +46,7 @@ pub(super) fn check(
     let admin_listen = sections::admin_listen(&mut admin_section, problems);
     let token = sections::admin_token(&mut admin_section, &names, &secrets, problems);
     admin_section.finish(&[], problems);
-    conflicts::listeners(&ingest, &admin_listen, &places, problems);
+    listeners::check_apart(&ingest.listeners, admin_listen, &places, problems);
 
     let storage = sections::storage(root.section("storage", problems), problems);
     let plugins_section = root.section("plugins", problems);

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::{Location, Secret, Secrets, Sources};
-use crate::model::{AdapterName, Answer, DestinationName, PluginName, RouteName, SecretName};
+use crate::model::{
+    AdapterName, Answer, DestinationName, ListenerName, PluginName, RouteName, SecretName,
+};
 
 /// One whole configuration.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     Tcp(SocketAddr),
+    /// A Unix socket, at this path.
+    Unix(PathBuf),
 }
 
 /// As it is written in the configuration.
@@ -40,14 +44,54 @@ impl std::fmt::Display for Listen {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// One listener for providers.
+#[derive(Clone, Debug)]
+pub struct ListenerConfig {
+    /// None for an address that stands in `ingest.listen`.
+    pub name: Option<ListenerName>,
+    /// No two listeners have the same.
+    pub listen: Listen,
+    /// Of a Unix socket.
+    pub access: SocketAccess,
+    /// Where the address stands.
+    pub at: Location,
+}
+
+impl ListenerConfig {
+    /// An address with nothing more to say.
+    #[must_use]
+    pub fn plain(listen: Listen) -> Self {
+        Self { name: None, listen, access: SocketAccess::default(), at: Location::default() }
+    }
+}
+
+/// Who may connect to a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// Default 0660.
+    pub mode: u32,
+    /// A user's number; absent: whom the gateway runs as.
+    pub owner: Option<u32>,
+    /// A group's number; absent: the gateway's own.
+    pub group: Option<u32>,
+}
+
+impl Default for SocketAccess {
+    fn default() -> Self {
+        Self { mode: 0o660, owner: None, group: None }
     }
 }
 
 /// `[ingest]`.
 #[derive(Clone, Debug)]
 pub struct IngestConfig {
-    pub listen: Listen,
+    /// At least one.
+    pub listeners: Vec<Arc<ListenerConfig>>,
     /// Largest request body, in bytes; a route may lower or raise it. Default 1 MiB.
     pub body_max: usize,
     /// Open connections at once. Default 4,096.
@@ -70,7 +114,7 @@ pub struct IngestConfig {
 /// `[admin]`.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    pub listen: Listen,
+    pub listen: SocketAddr,
     /// Bearer token of the API.
     pub token: Secret,
 }

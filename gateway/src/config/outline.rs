@@ -11,8 +11,8 @@ use ring::digest::{Context, SHA256};
 
 use super::{
     AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, HttpFormat,
-    IngestConfig, LogConfig, PluginSource, PluginsConfig, RetryConfig, RouteAuth, RouteConfig,
-    RoutePath, Secret, SecretVersion, StorageConfig,
+    IngestConfig, Listen, ListenerConfig, LogConfig, PluginSource, PluginsConfig, RetryConfig,
+    RouteAuth, RouteConfig, RoutePath, Secret, SecretVersion, SocketAccess, StorageConfig,
 };
 
 /// A kind of part. In this order changes are told.
@@ -123,7 +123,7 @@ impl DestinationConfig {
 
 fn of_ingest(config: &IngestConfig) -> Keys {
     let IngestConfig {
-        listen,
+        listeners,
         body_max,
         connections_max,
         requests_in_flight_max,
@@ -133,8 +133,7 @@ fn of_ingest(config: &IngestConfig) -> Keys {
         idle_deadline,
         drain,
     } = config;
-    keys([
-        ("listen", open(listen)),
+    let mut keys = keys([
         ("body_max", size(*body_max)),
         ("connections_max", open(connections_max)),
         ("requests_in_flight_max", open(requests_in_flight_max)),
@@ -143,7 +142,33 @@ fn of_ingest(config: &IngestConfig) -> Keys {
         ("body_rate_min", size(*body_rate_min)),
         ("idle_deadline", duration(*idle_deadline)),
         ("drain", duration(*drain)),
-    ])
+    ]);
+    let unnamed = listeners.iter().filter(|listener| listener.name.is_none());
+    let listen: Vec<String> = unnamed.map(|listener| listener.listen.to_string()).collect();
+    if !listen.is_empty() {
+        keys.insert("listen".to_owned(), open(listen.join(", ")));
+    }
+    for listener in listeners {
+        add_listener(&mut keys, listener);
+    }
+    keys
+}
+
+/// The keys of a listener that has a table of its own.
+fn add_listener(keys: &mut Keys, config: &ListenerConfig) {
+    let ListenerConfig { name, listen, access, at: _ } = config;
+    let Some(name) = name else { return };
+    let mut add = |key: &str, said| keys.insert(format!("listeners.{name}.{key}"), said);
+    add("address", open(listen));
+    if matches!(listen, Listen::Unix(_)) {
+        let SocketAccess { mode, owner, group } = access;
+        add("mode", open(format!("{mode:04o}")));
+        for (key, number) in [("owner", owner), ("group", group)] {
+            if let Some(number) = number {
+                add(key, open(number));
+            }
+        }
+    }
 }
 
 fn of_admin(config: &AdminConfig) -> Keys {

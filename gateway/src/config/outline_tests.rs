@@ -9,6 +9,8 @@ const TEXT: &str = "admin.token_secret = 's'
 secrets.s = { env = 'S' }
 [ingest]
 drain = '5s'
+listen = ['127.0.0.1:1', 'unix:/run/a']
+listeners.own = { address = 'unix:/run/b', mode = '0600' }
 [storage]
 retention = '2d'
 [plugins]
@@ -87,6 +89,10 @@ fn each_key_is_told_apart_under_the_part_that_it_stands_in() {
         ("number = 1", "number = 2", "adapter a: settings.number"),
         ("open sesame", "open it", "adapter a: settings.text"),
         ("plugin = 'p'", "plugin = 'other'", "adapter a: plugin"),
+        ("'unix:/run/a'", "'unix:/run/c'", "ingest : listen"),
+        ("'unix:/run/b'", "'unix:/run/d'", "ingest : listeners.own.address"),
+        ("'0600'", "'0660'", "ingest : listeners.own.mode"),
+        ("mode = '0600'", "mode = '0600', owner = '5'", "ingest : listeners.own.owner"),
         ("'/x'", "'/y'", "route direct: path"),
         ("plugin = 'q'", "plugin = 'other'", "route direct: adapter"),
         ("'a.*'", "'b.*'", "route r: deliver_to"),

@@ -5,17 +5,18 @@ use serde_json::Value;
 use super::*;
 use crate::config::{
     AdminConfig, Config, DestinationConfig, DestinationKind, HttpFormat, IngestConfig, Listen,
-    LogConfig, PluginsConfig, Secret, SecretValue, SecretVersion, Secrets, Sources, StorageConfig,
+    ListenerConfig, LogConfig, PluginsConfig, Secret, SecretValue, SecretVersion, Secrets, Sources,
+    StorageConfig,
 };
 use crate::delivery::testing::{MemoryStorage, Row, RuntimeClock, config, event};
 use crate::model::{DeadLetterReason, DeliveryState, SecretName, SystemClock};
 
 fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
-    let listen = Listen::Tcp(([127, 0, 0, 1], 0).into());
+    let listen = ([127, 0, 0, 1], 0).into();
     let version = SecretVersion { value: SecretValue::new(b"token".to_vec()), expires_at: None };
     let config = Config {
         ingest: IngestConfig {
-            listen: listen.clone(),
+            listeners: vec![Arc::new(ListenerConfig::plain(Listen::Tcp(listen)))],
             body_max: 1 << 20,
             connections_max: 16,
             requests_in_flight_max: 16,

@@ -13,11 +13,13 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::adapters::AdaptersInForce;
+use super::addresses::Addresses;
 use super::refusals::Refusals;
 use super::reloading::{Reloading, Sides, bind_admin};
 use super::routes::RoutesInForce;
 use super::{Shared, maintenance};
 use crate::admin::{AdminState, Phase};
+use crate::config::ListenerConfig;
 use crate::delivery::DeliveryService;
 use crate::ingest::{self, Ingest, Listener};
 use crate::reload::{self, AskKind, Fared, ReloadRecord, Reloads, Trigger};
@@ -49,15 +51,14 @@ pub(super) async fn serve(shared: Arc<Shared>, claimed: bool) -> anyhow::Result<
     let mut signals = Signals::new()?;
     let stops = Stops::default();
     let config = shared.config();
-    let ingest = Listener::bind(&config.ingest.listen)
-        .with_context(|| format!("listening on `ingest.listen` {}", config.ingest.listen))?;
-    let ingest_address = ingest.local_addr();
+    let listeners = bind(&config.ingest.listeners)?;
+    let addresses = Addresses::of(&listeners);
     let (reloads, asks) = Reloads::new();
     let admin = start_admin(&shared, reloads.clone(), stops.admin.clone())?;
-    let ingest = Ingest::new(ingest, ingest_parts(&shared));
+    let ingest = Ingest::new(listeners, ingest_parts(&shared));
     let sides = Sides {
         ingest: ingest.listeners(),
-        ingest_address,
+        addresses: addresses.clone(),
         admin: admin.moves.clone(),
         admin_address: admin.address,
     };
@@ -72,7 +73,7 @@ pub(super) async fn serve(shared: Arc<Shared>, claimed: bool) -> anyhow::Result<
     };
     let mut parts = start_parts(&shared, ingest, reloading, (&stops, claimed));
     shared.phase.send_replace(Phase::Serving);
-    tell_started(&shared, &reloads, ingest_address, admin.address);
+    tell_started(&shared, &reloads, &addresses, admin.address);
     let reason = match told {
         Ok(()) => until_stopped(&shared, &mut signals, &mut parts, &admin).await,
         Err(error) => Err(error),
@@ -94,8 +95,16 @@ pub(super) async fn serve(shared: Arc<Shared>, claimed: bool) -> anyhow::Result<
     reason.map(drop).and(stopped).and(admin_ended)
 }
 
+fn bind(listeners: &[Arc<ListenerConfig>]) -> anyhow::Result<Vec<Listener>> {
+    let bound = listeners.iter().map(|config| {
+        let ListenerConfig { at, listen, .. } = &**config;
+        Listener::bind(config).with_context(|| format!("listening on `{}` {listen}", at.key))
+    });
+    bound.collect()
+}
+
 /// The start is the first entry of the reload history.
-fn tell_started(shared: &Shared, reloads: &Reloads, ingest: SocketAddr, admin: SocketAddr) {
+fn tell_started(shared: &Shared, reloads: &Reloads, ingest: &Addresses, admin: SocketAddr) {
     let snapshot = shared.snapshot.load();
     let outcome = (Fared::Applied, snapshot.generation);
     let when = (shared.clock.now(), 0);
@@ -310,9 +319,9 @@ fn start_admin(
     reloads: Reloads,
     stop: CancellationToken,
 ) -> anyhow::Result<AdminThread> {
-    let listen = shared.config().admin.listen.clone();
+    let listen = shared.config().admin.listen;
     let listener =
-        bind_admin(&listen).with_context(|| format!("listening on `admin.listen` {listen}"))?;
+        bind_admin(listen).with_context(|| format!("listening on `admin.listen` {listen}"))?;
     let address = listener.local_addr().context("reading the admin listener's address")?;
     let state = AdminState {
         storage: Arc::clone(&shared.storage),

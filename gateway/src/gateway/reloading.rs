@@ -111,7 +111,7 @@ impl Reloading {
             return None;
         }
         let result = if steady { result } else { Err(self.unsteady()) };
-        let result = result.and_then(|built| self.ready(built, &under.serving));
+        let result = result.and_then(|built| Self::ready(built, &under.serving));
         let result = match result {
             Ok(ready) => self.grant_state(kind, &ready.snapshot).await.map(|()| ready),
             Err(problems) => Err(problems),
@@ -184,11 +184,10 @@ impl Reloading {
 
     /// Binds what the next generation listens on.
     fn ready(
-        &self,
         (snapshot, cache): (Snapshot, Option<CacheFolder>),
         serving: &Snapshot,
     ) -> Result<Ready, Problems> {
-        let bound = self.sides.bind(&serving.config, &snapshot.config)?;
+        let bound = Sides::bind(&serving.config, &snapshot.config)?;
         let changes = diff(&serving.outline(), &snapshot.outline());
         Ok(Ready { snapshot, cache, changes, bound })
     }
@@ -238,7 +237,7 @@ impl Reloading {
         if let Some(log) = &self.shared.log {
             log.set(config.log.level);
         }
-        let moved = self.sides.take_up(&config, bound).await;
+        let moved = self.sides.take_up(&under.serving.config, &config, bound).await;
         if moved && let Err(error) = self.sides.tell_ready(self.shared.ready_file.as_deref()) {
             tracing::warn!(error = %format!("{error:#}"), "The ready file was not written again.");
         }

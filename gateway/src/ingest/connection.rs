@@ -11,12 +11,12 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::HttpAnswer;
 use super::phase::{Deadlines, Doing, Phase};
+use super::socket::{Peer, Socket};
 use super::wire::Wire;
 use super::{Shared, handler};
 use crate::telemetry::Happening as _;
@@ -48,19 +48,51 @@ pub(super) fn protocol() -> http1::Builder {
     builder
 }
 
+/// A connection that was accepted, and of which nothing was read.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: Socket,
+    pub(super) peer: Peer,
+}
+
+/// A connection on which requests are spoken from the next byte on.
+struct Opened {
+    stream: Socket,
+    peer: IpAddr,
+}
+
 /// Serves a connection until the peer closes it, a deadline passes, or `stopping` and the request
 /// at hand is answered.
 pub(super) async fn serve(
-    stream: TcpStream,
-    peer: IpAddr,
+    arrival: Arrival,
     shared: Arc<Shared>,
     deadlines: Deadlines,
     stopping: CancellationToken,
 ) {
     let _gauged = Gauged::new(&shared.gauges.connections);
+    // Whatever comes before the first request has the time of a head.
+    let reason = match timeout(deadlines.head, open(arrival)).await {
+        Ok(opened) => serve_http1(opened, &shared, deadlines, stopping).await,
+        Err(_) => "opening",
+    };
+    ConnectionEnded { reason }.emit();
+}
+
+/// What precedes the first request of a connection.
+async fn open(arrival: Arrival) -> Opened {
+    let Arrival { socket, peer } = arrival;
+    Opened { stream: socket, peer: peer.ip() }
+}
+
+async fn serve_http1(
+    Opened { stream, peer }: Opened,
+    shared: &Shared,
+    deadlines: Deadlines,
+    stopping: CancellationToken,
+) -> &'static str {
     let phase = Arc::new(Phase::new());
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&phase)));
-    let service = service_fn(|request| answer(&shared, peer, Arc::clone(&phase), request));
+    let service = service_fn(|request| answer(shared, peer, Arc::clone(&phase), request));
     let mut connection = pin!(shared.protocol.serve_connection(io, service));
     let mut last_call = pin!(async {
         stopping.cancelled().await;
@@ -68,7 +100,7 @@ pub(super) async fn serve(
     });
     let mut watchdog = pin!(sleep_until(phase.next_check(&deadlines, Instant::now())));
     let mut told = false;
-    let reason = loop {
+    loop {
         tokio::select! {
             // The connection comes first: what has arrived is read before it is told to stop.
             biased;
@@ -85,8 +117,7 @@ pub(super) async fn serve(
                 watchdog.as_mut().reset(phase.next_check(&deadlines, now));
             }
         }
-    };
-    ConnectionEnded { reason }.emit();
+    }
 }
 
 async fn answer(

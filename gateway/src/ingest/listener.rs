@@ -5,23 +5,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::bound::{Bound, Place};
-use super::connection::{self, LAST_CALL};
+use super::connection::{self, Arrival, LAST_CALL};
+use super::door::Door;
 use super::phase::Deadlines;
+use super::socket::{Peer, Socket};
 use super::{Drained, Shared};
-use crate::config::{IngestConfig, Listen};
+use crate::config::{IngestConfig, Listen, ListenerConfig};
 use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::{
     AcceptFailed, ConnectionPanicked, ConnectionsAtLimit, DrainBegan, DrainEnded,
 };
-
-/// Connections that the kernel holds for us while all permits are out.
-const BACKLOG: u32 = 1024;
 
 /// First and longest pause after the process or the system ran out of descriptors or memory. The
 /// connection stays in the backlog meanwhile; trying at once would only spin.
@@ -31,9 +29,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A bound listener that does not accept yet.
 #[derive(Debug)]
 pub struct Listener {
-    inner: TcpListener,
-    listen: Listen,
-    local_addr: SocketAddr,
+    door: Door,
+    config: Arc<ListenerConfig>,
+    address: Listen,
 }
 
 impl Listener {
@@ -42,27 +40,31 @@ impl Listener {
     /// # Errors
     ///
     /// What the system says: the address is in use, is not ours, needs privileges.
-    pub fn bind(listen: &Listen) -> io::Result<Self> {
-        let Listen::Tcp(addr) = listen;
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A restart must not wait for the connections of the process before it to time out.
-        socket.set_reuseaddr(true)?;
-        socket.bind(*addr)?;
-        let inner = socket.listen(BACKLOG)?;
-        let local_addr = inner.local_addr()?;
-        Ok(Self { inner, listen: listen.clone(), local_addr })
+    pub fn bind(config: &Arc<ListenerConfig>) -> io::Result<Self> {
+        let door = Door::bind(config)?;
+        let address = door.address()?;
+        Ok(Self { door, config: Arc::clone(config), address })
     }
 
     /// Where it was told to listen.
     #[must_use]
-    pub const fn listen(&self) -> &Listen {
-        &self.listen
+    pub fn listen(&self) -> &Listen {
+        &self.config.listen
     }
 
     /// Where it listens; tells the port where 0 was asked for.
     #[must_use]
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+    pub const fn address(&self) -> &Listen {
+        &self.address
+    }
+
+    /// The same, where it is an IP address and a port.
+    #[must_use]
+    pub const fn local_addr(&self) -> Option<SocketAddr> {
+        match self.address {
+            Listen::Tcp(address) => Some(address),
+            Listen::Unix(_) => None,
+        }
     }
 }
 
@@ -73,8 +75,9 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) -> Drained {
     let mut entrance = Entrance::new(&shared.connections);
+    let Listener { door, .. } = listener;
     let mut connections = Connections::new(shared);
-    let mut acceptor = Acceptor { listener: listener.inner, pause: PAUSE_MIN, not_before: None };
+    let mut acceptor = Acceptor { door, pause: PAUSE_MIN, not_before: None };
     let mut place = None;
     loop {
         tokio::select! {
@@ -84,8 +87,8 @@ pub(super) async fn run(
             // The place comes before the connection: overload waits in the kernel.
             got = entrance.enter(), if place.is_none() => place = got,
             accepted = acceptor.accept(), if place.is_some() => {
-                if let Some(stream) = accepted && let Some(place) = place.take() {
-                    connections.start(stream, place);
+                if let Some(accepted) = accepted && let Some(place) = place.take() {
+                    connections.start(accepted, place);
                 }
             }
         }
@@ -96,8 +99,8 @@ pub(super) async fn run(
     let last_call = Instant::now() + LAST_CALL;
     while let Some(place) = entrance.bound.try_enter() {
         let Ok(accepted) = timeout_at(last_call, acceptor.accept()).await else { break };
-        if let Some(stream) = accepted {
-            connections.start(stream, place);
+        if let Some(accepted) = accepted {
+            connections.start(accepted, place);
         }
     }
     drop(acceptor);
@@ -142,18 +145,17 @@ impl Connections {
         Self { shared, tasks: JoinSet::new(), stopping: CancellationToken::new() }
     }
 
-    fn start(&mut self, (stream, peer): (TcpStream, SocketAddr), place: Place) {
-        // Answers are one small write; waiting to join it with another only delays them. A
-        // failure to say so does not matter.
-        stream.set_nodelay(true).ok();
+    fn start(&mut self, (socket, peer): (Socket, Peer), place: Place) {
+        socket.send_at_once();
         let shared = Arc::clone(&self.shared);
         let IngestConfig { head_deadline: head, idle_deadline: idle, .. } = shared.ingest_config();
         // A peer may be as slow to take an answer as it may be to send a head.
         let deadlines = Deadlines { head, idle, answer: head };
+        let arrival = Arrival { socket, peer };
         // A token of its own: the connections do not contend for one lock at every wake-up.
         let stopping = self.stopping.child_token();
         self.tasks.spawn(async move {
-            connection::serve(stream, peer.ip(), shared, deadlines, stopping).await;
+            connection::serve(arrival, shared, deadlines, stopping).await;
             drop(place);
         });
     }
@@ -188,19 +190,19 @@ fn report(ended: Result<(), JoinError>) {
 
 /// A listener that pauses when the system has nothing left to accept with.
 struct Acceptor {
-    listener: TcpListener,
+    door: Door,
     pause: Duration,
     not_before: Option<Instant>,
 }
 
 impl Acceptor {
     /// The next connection; `None` where one could not be accepted. Cancel safe.
-    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr)> {
+    async fn accept(&mut self) -> Option<(Socket, Peer)> {
         if let Some(not_before) = self.not_before {
             sleep_until(not_before).await;
             self.not_before = None;
         }
-        match self.listener.accept().await {
+        match self.door.accept().await {
             Ok(accepted) => {
                 self.pause = PAUSE_MIN;
                 Some(accepted)
@@ -260,10 +262,10 @@ mod tests {
 
     #[tokio::test]
     async fn pauses_grow_to_their_bound_and_end_with_a_success() {
-        let listener = Listener::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into())).unwrap();
-        let addr = listener.local_addr();
-        let mut acceptor =
-            Acceptor { listener: listener.inner, pause: PAUSE_MIN, not_before: None };
+        let listen = Listen::Tcp(([127, 0, 0, 1], 0).into());
+        let listener = Listener::bind(&Arc::new(ListenerConfig::plain(listen))).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut acceptor = Acceptor { door: listener.door, pause: PAUSE_MIN, not_before: None };
         let full = io::Error::from_raw_os_error(libc::EMFILE);
         for _ in 0..20 {
             acceptor.failed(&full);
@@ -272,7 +274,7 @@ mod tests {
         assert!(acceptor.not_before.is_some_and(|until| until > Instant::now()));
 
         acceptor.not_before = Some(Instant::now());
-        let _client = TcpStream::connect(addr).await.unwrap();
+        let _client = tokio::net::TcpStream::connect(addr).await.unwrap();
         assert!(acceptor.accept().await.is_some());
         assert_eq!((acceptor.pause, acceptor.not_before), (PAUSE_MIN, None));
 

@@ -51,7 +51,9 @@ impl Listeners {
 pub(super) async fn run(ingest: Ingest, shutdown: CancellationToken) -> Drained {
     let Ingest { first, shared, set: _set, mut reshapes } = ingest;
     let mut running = Running { shared, tasks: JoinSet::new(), accepting: Vec::new() };
-    running.start(first);
+    for listener in first {
+        running.start(listener);
+    }
     loop {
         tokio::select! {
             biased;

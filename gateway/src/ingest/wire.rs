@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::phase::{Doing, Phase};
 
@@ -14,18 +13,18 @@ use super::phase::{Doing, Phase};
 /// is met by a reset.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024;
 
-/// A [`TcpStream`] that moves the connection's [`Phase`] on: the first byte of a head, an answer
+/// A stream that moves the connection's [`Phase`] on: the first byte of a head, an answer
 /// flushed, the end.
 #[derive(Debug)]
-pub(super) struct Wire {
-    stream: TcpStream,
+pub(super) struct Wire<S> {
+    stream: S,
     phase: Arc<Phase>,
     write_closed: bool,
     discarded: usize,
 }
 
-impl Wire {
-    pub(super) const fn new(stream: TcpStream, phase: Arc<Phase>) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) const fn new(stream: S, phase: Arc<Phase>) -> Self {
         Self { stream, phase, write_closed: false, discarded: 0 }
     }
 
@@ -44,7 +43,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -59,7 +58,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -84,6 +84,10 @@ typed_name!(
     DestinationName
 );
 typed_name!(
+    /// Names a listener for providers, `[ingest.listeners.<name>]`.
+    ListenerName
+);
+typed_name!(
     /// Names a secret, a key under `[secrets]`.
     SecretName
 );

@@ -1,16 +1,16 @@
 //! A gateway that is nothing but ingest, with routes of a test's choice.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use sluice::adapter::Travels;
 use sluice::config::{
-    AdminConfig, Config, Delivery, IngestConfig, Listen, Location, LogConfig, PluginsConfig,
-    RouteAuth, RouteConfig, RoutePath, Secret, SecretValue, SecretVersion, Secrets, Sources,
-    StorageConfig,
+    AdminConfig, Config, Delivery, IngestConfig, Listen, ListenerConfig, Location, LogConfig,
+    PluginsConfig, RouteAuth, RouteConfig, RoutePath, Secret, SecretValue, SecretVersion, Secrets,
+    Sources, StorageConfig,
 };
 use sluice::ingest::{
     Drained, Ingest, Listener, Listeners, Parts, PauseSwitches, RefusedFilter, RefusedRequest,
@@ -34,6 +34,9 @@ pub(crate) const BODY_MAX: usize = 65_519;
 
 /// When every request of a test arrives.
 pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// Where a listener of a test listens.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A running ingest and everything around it.
 pub(crate) struct Gateway {
@@ -61,7 +64,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             ingest: IngestConfig {
-                listen: Listen::Tcp(([127, 0, 0, 1], 0).into()),
+                listeners: vec![Arc::new(ListenerConfig::plain(Listen::Tcp(ANY_PORT)))],
                 body_max: BODY_MAX,
                 connections_max: 1_000,
                 requests_in_flight_max: 512,
@@ -115,10 +118,9 @@ pub(crate) fn secret(name: &str, versions: &[(&str, Option<UnixMillis>)]) -> Sec
 }
 
 pub(crate) fn snapshot(generation: u64, plan: &Plan) -> Snapshot {
-    let listen = plan.ingest.listen.clone();
     let config = Config {
         ingest: plan.ingest.clone(),
-        admin: AdminConfig { listen, token: secret("admin", &[("x", None)]) },
+        admin: AdminConfig { listen: ANY_PORT, token: secret("admin", &[("x", None)]) },
         storage: StorageConfig {
             sqlite_path: "unused".into(),
             retention: Duration::from_secs(1),
@@ -162,8 +164,9 @@ pub(crate) fn snapshot(generation: u64, plan: &Plan) -> Snapshot {
 
 impl Gateway {
     pub(crate) fn start(plan: &Plan) -> Self {
-        let listener = Listener::bind(&plan.ingest.listen).unwrap();
-        let addr = listener.local_addr();
+        let bind = |config| Listener::bind(config).unwrap();
+        let listeners: Vec<Listener> = plan.ingest.listeners.iter().map(bind).collect();
+        let addr = listeners.first().and_then(Listener::local_addr).unwrap();
         let swap = Arc::new(ArcSwap::from_pointee(snapshot(1, plan)));
         let storage = Arc::new(Memory::default());
         let ring = Arc::new(RefusedRing::default());
@@ -178,7 +181,7 @@ impl Gateway {
         };
         let shutdown = CancellationToken::new();
         let mut run = JoinSet::new();
-        let ingest = Ingest::new(listener, parts);
+        let ingest = Ingest::new(listeners, parts);
         let listeners = ingest.listeners();
         run.spawn(ingest.run(shutdown.clone()));
         let adapter = Arc::clone(&plan.adapter);

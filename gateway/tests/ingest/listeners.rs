@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use sluice::config::Listen;
+use sluice::config::{Listen, ListenerConfig};
 use sluice::ingest::Listener;
 use sluice::model::Answer;
 use sluice::snapshot::Snapshot;
@@ -19,9 +19,14 @@ fn another() -> (Listener, Listen, SocketAddr) {
     let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = Listen::Tcp(probe.local_addr().unwrap());
     drop(probe);
-    let listener = Listener::bind(&listen).unwrap();
-    let addr = listener.local_addr();
+    let listener = Listener::bind(&Arc::new(ListenerConfig::plain(listen.clone()))).unwrap();
+    let addr = listener.local_addr().unwrap();
     (listener, listen, addr)
+}
+
+/// Where the first listener listens.
+fn listen_of(plan: &Plan) -> Listen {
+    plan.ingest.listeners[0].listen.clone()
 }
 
 async fn closed(addr: SocketAddr) {
@@ -40,7 +45,7 @@ async fn an_added_listener_serves_beside_the_first_and_connections_stay_open() {
     let mut kept = gateway.client().await;
     ok(&mut kept).await;
     let (listener, listen, addr) = another();
-    let first = Plan::default().ingest.listen;
+    let first = listen_of(&Plan::default());
     gateway.listeners.reshape(vec![first, listen], vec![listener]).await;
     ok(&mut Client::connect(addr).await).await;
     ok(&mut kept).await;
@@ -84,7 +89,7 @@ async fn a_request_finishes_on_the_snapshot_that_it_began_with() {
 
     let without = Plan { routes: Vec::new(), ..Plan::default() };
     gateway.swap.store(snapshot(2, &without).into());
-    gateway.listeners.reshape(vec![without.ingest.listen], Vec::new()).await;
+    gateway.listeners.reshape(vec![listen_of(&without)], Vec::new()).await;
     assert_eq!(gateway.post("/hook", "ok").await.status, 404);
     gateway.storage.release();
     busy.expect(200).await;
@@ -105,7 +110,7 @@ async fn the_snapshot_before_is_freed_with_its_last_request_and_needs_no_other_t
     let plan = Plan { adapter: Arc::clone(&gateway.adapter), ..Plan::default() };
     let first = Arc::downgrade(&gateway.swap.swap(snapshot(2, &plan).into()));
     let second = Arc::downgrade(&gateway.swap.load_full());
-    let reshape = || gateway.listeners.reshape(vec![plan.ingest.listen.clone()], Vec::new());
+    let reshape = || gateway.listeners.reshape(vec![listen_of(&plan)], Vec::new());
     reshape().await;
     assert!(first.upgrade().is_some(), "a request still holds it");
     gateway.storage.release();
@@ -143,7 +148,7 @@ async fn bounds_change_while_they_are_held() {
     let mut more = Plan { adapter: Arc::clone(&gateway.adapter), ..Plan::default() };
     more.ingest.connections_max = 2;
     gateway.swap.store(snapshot(2, &more).into());
-    gateway.listeners.reshape(vec![more.ingest.listen.clone()], Vec::new()).await;
+    gateway.listeners.reshape(vec![listen_of(&more)], Vec::new()).await;
     second.expect(200).await;
 
     // Two requests at once, where one was the bound before.
@@ -157,7 +162,7 @@ async fn bounds_change_while_they_are_held() {
 
     // Fewer: both stay open, and no third comes before one has gone, and then another.
     gateway.swap.store(snapshot(3, &plan).into());
-    gateway.listeners.reshape(vec![plan.ingest.listen.clone()], Vec::new()).await;
+    gateway.listeners.reshape(vec![listen_of(&plan)], Vec::new()).await;
     let mut third = gateway.client().await;
     third.send(post("/hook", "ok")).await;
     ok(&mut first).await;

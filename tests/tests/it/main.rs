@@ -16,6 +16,7 @@ mod docs;
 mod fixtures;
 mod hostile;
 mod interop;
+mod listeners;
 mod operating;
 mod pause;
 mod payouts;

@@ -1,12 +1,9 @@
 //! Parts that are right alone and wrong together.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 
-use super::super::checked::{
-    DestinationConfig, DestinationKind, IngestConfig, Listen, RoutePath, StorageConfig,
-};
+use super::super::checked::{DestinationConfig, DestinationKind, RoutePath, StorageConfig};
 use super::super::{Location, Problems, Sources};
 use super::path;
 use crate::model::{DestinationName, RouteName};
@@ -21,40 +18,6 @@ impl Places<'_> {
     pub(super) fn of(&self, key: &str) -> Location {
         self.sources.nearest(key).map_or_else(|| self.main.child(key), |(at, _)| at)
     }
-}
-
-/// The two listeners need two addresses.
-pub(super) fn listeners(
-    ingest: &IngestConfig,
-    admin: &Listen,
-    places: &Places<'_>,
-    problems: &mut Problems,
-) {
-    // Where one of them is wrong, what it would be is not known.
-    let is_told = |key: &str| problems.0.iter().any(|problem| problem.at.key == key);
-    if is_told("ingest.listen") || is_told("admin.listen") {
-        return;
-    }
-    let (Listen::Tcp(ingest), Listen::Tcp(admin)) = (&ingest.listen, admin);
-    if is_same_socket(*ingest, *admin) {
-        // Either may be a default: what is written is what can be changed.
-        let is_written = places.sources.get("admin.listen").is_some();
-        let (key, own, other, theirs) = if is_written {
-            ("admin.listen", admin, "ingest.listen", ingest)
-        } else {
-            ("ingest.listen", ingest, "admin.listen", admin)
-        };
-        let message = format!("`{own}` is taken by `{other}`, `{theirs}`");
-        let help = Some("each listener needs a port of its own".to_owned());
-        problems.push(&places.of(key), message, help);
-    }
-}
-
-/// Port 0 is a different port each time; an unspecified address is every address.
-fn is_same_socket(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() != 0
-        && a.port() == b.port()
-        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
 /// No request may match two routes. Each route that shares requests tells the first other one.
@@ -136,20 +99,6 @@ fn normal(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sockets_are_compared_as_the_kernel_would() {
-        for (a, b, expected) in [
-            ("127.0.0.1:1", "127.0.0.1:1", true),
-            ("127.0.0.1:1", "127.0.0.1:2", false),
-            ("127.0.0.1:1", "127.0.0.2:1", false),
-            ("0.0.0.0:1", "127.0.0.1:1", true),
-            ("127.0.0.1:1", "[::]:1", true),
-            ("127.0.0.1:0", "127.0.0.1:0", false),
-        ] {
-            assert_eq!(is_same_socket(a.parse().unwrap(), b.parse().unwrap()), expected, "{a} {b}");
-        }
-    }
 
     #[test]
     fn paths_are_compared_without_detours() {

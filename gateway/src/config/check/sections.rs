@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::super::checked::{IngestConfig, Listen, LogConfig, PluginsConfig, StorageConfig};
+use super::super::checked::{IngestConfig, LogConfig, PluginsConfig, StorageConfig};
 use super::super::section::{Bounds, Section, path, shown};
 use super::super::{Problems, Secret, Secrets};
+use super::listeners;
 use super::names::Names;
 use super::secrets::{check_header_text, check_token};
 use crate::model::BODY_BYTES_MAX;
@@ -58,7 +59,7 @@ const fn deadline(default_secs: u64, max_secs: u64) -> Bounds<Duration> {
 
 pub(super) fn ingest(mut section: Section<'_>, problems: &mut Problems) -> IngestConfig {
     let config = IngestConfig {
-        listen: listen(&mut section, 8080, problems),
+        listeners: listeners::check(&mut section, problems),
         body_max: section.size_in_memory("body_max", &BODY_MAX, problems),
         connections_max: section.count("connections_max", &CONNECTIONS_MAX, problems),
         requests_in_flight_max: section.count(
@@ -76,8 +77,15 @@ pub(super) fn ingest(mut section: Section<'_>, problems: &mut Problems) -> Inges
     config
 }
 
-pub(super) fn admin_listen(section: &mut Section<'_>, problems: &mut Problems) -> Listen {
-    listen(section, 9090, problems)
+pub(super) fn admin_listen(section: &mut Section<'_>, problems: &mut Problems) -> SocketAddr {
+    // Only this machine, until the operator says otherwise.
+    let default = SocketAddr::from(([127, 0, 0, 1], 9090));
+    let Some((at, text)) = section.string("listen", problems) else { return default };
+    text.parse().unwrap_or_else(|_| {
+        let help = Some(format!("an IP address and a port, as `{default}`"));
+        problems.push(at, format!("{} is not an address", shown(text)), help);
+        default
+    })
 }
 
 pub(super) fn admin_token(
@@ -138,26 +146,6 @@ pub(super) fn log(mut section: Section<'_>, problems: &mut Problems) -> LogConfi
 /// The folder of the file in which a section stands, or would.
 fn section_folder(section: &Section<'_>) -> PathBuf {
     section.at.file.parent().map(Path::to_owned).unwrap_or_default()
-}
-
-fn listen(section: &mut Section<'_>, default_port: u16, problems: &mut Problems) -> Listen {
-    // Only this machine, until the operator says otherwise.
-    let default = SocketAddr::from(([127, 0, 0, 1], default_port));
-    let Some((at, text)) = section.string("listen", problems) else {
-        return Listen::Tcp(default);
-    };
-    match text.parse() {
-        Ok(address) => return Listen::Tcp(address),
-        Err(_) if text.starts_with("unix:") || text.starts_with("systemd:") => {
-            let help = Some(format!("an IP address and a port, as `{default}`"));
-            problems.push(at, format!("{} is not in this version", shown(text)), help);
-        }
-        Err(_) => {
-            let help = Some(format!("an IP address and a port, as `{default}`"));
-            problems.push(at, format!("{} is not an address", shown(text)), help);
-        }
-    }
-    Listen::Tcp(default)
 }
 
 /// The path in `sqlite:<path>`. What stands in another form is never told: it may hold a password.

@@ -7,15 +7,15 @@ use std::path::Path;
 use tokio::sync::mpsc;
 
 use super::build::place;
-use crate::config::{Config, Listen, Problems};
-use crate::gateway::ready;
-use crate::ingest::{Listener, Listeners};
+use crate::config::{Config, Listen, ListenerConfig, Location, Problems};
+use crate::gateway::addresses::Addresses;
+use crate::ingest::{Listener, Listeners, set_access};
 
 /// The listeners of both sides.
 #[derive(Debug)]
 pub(in crate::gateway) struct Sides {
     pub(in crate::gateway) ingest: Listeners,
-    pub(in crate::gateway) ingest_address: SocketAddr,
+    pub(in crate::gateway) addresses: Addresses,
     pub(in crate::gateway) admin: mpsc::Sender<TcpListener>,
     pub(in crate::gateway) admin_address: SocketAddr,
 }
@@ -28,44 +28,53 @@ pub(super) struct Bound {
 
 impl Sides {
     /// Binds what `next` listens on and `now` does not.
-    pub(super) fn bind(&self, now: &Config, next: &Config) -> Result<Bound, Problems> {
+    pub(super) fn bind(now: &Config, next: &Config) -> Result<Bound, Problems> {
         let mut problems = Problems::default();
-        let mut refused = |key: &str, listen: &Listen, error: &io::Error| {
-            let own = [&now.ingest.listen, &now.admin.listen];
-            let overlaps = own.iter().any(|own| port(own) == port(listen));
-            let help = (error.kind() == io::ErrorKind::AddrInUse && overlaps).then(|| {
+        let mut refused = |at: &Location, listen: &Listen, error: &io::Error| {
+            let overlaps = error.kind() == io::ErrorKind::AddrInUse && listens_on_port(now, listen);
+            let help = overlaps.then(|| {
                 "this gateway listens on that port itself: move it to another one first".to_owned()
             });
-            problems.push(&place(next, key), format!("cannot listen on `{listen}`: {error}"), help);
+            problems.push(at, format!("cannot listen on `{listen}`: {error}"), help);
         };
         let mut ingest = Vec::new();
-        if next.ingest.listen != now.ingest.listen {
-            match Listener::bind(&next.ingest.listen) {
-                Ok(listener) => ingest.push(listener),
-                Err(error) => refused("ingest.listen", &next.ingest.listen, &error),
+        for listener in &next.ingest.listeners {
+            if find(now, &listener.listen).is_some() {
+                continue;
+            }
+            match Listener::bind(listener) {
+                Ok(bound) => ingest.push(bound),
+                Err(error) => refused(&listener.at, &listener.listen, &error),
             }
         }
         let mut admin = None;
         if next.admin.listen != now.admin.listen {
-            match bind_admin(&next.admin.listen) {
+            match bind_admin(next.admin.listen) {
                 Ok(listener) => admin = Some(listener),
-                Err(error) => refused("admin.listen", &next.admin.listen, &error),
+                Err(error) => {
+                    let at = place(next, "admin.listen");
+                    refused(&at, &Listen::Tcp(next.admin.listen), &error);
+                }
             }
         }
         if problems.is_empty() { Ok(Bound { ingest, admin }) } else { Err(problems) }
     }
 
-    /// Serves on what was bound, and drains what `config` does not name any more. Says whether
+    /// Serves on what was bound, and drains what `next` does not name any more. Says whether
     /// anything moved.
-    pub(super) async fn take_up(&mut self, config: &Config, bound: Bound) -> bool {
+    pub(super) async fn take_up(&mut self, now: &Config, next: &Config, bound: Bound) -> bool {
         let Bound { ingest, admin } = bound;
-        let mut moved = false;
-        for listener in &ingest {
-            self.ingest_address = listener.local_addr();
-            moved = true;
+        let addresses = self.addresses.after(&next.ingest, &Addresses::of(&ingest));
+        let mut moved = self.addresses != addresses;
+        self.addresses = addresses;
+        for listener in &next.ingest.listeners {
+            if let Some(before) = find(now, &listener.listen) {
+                open_anew(before, listener);
+            }
         }
+        let kept = next.ingest.listeners.iter().map(|listener| listener.listen.clone());
         // Also where none moved: it takes up the new bounds.
-        self.ingest.reshape(vec![config.ingest.listen.clone()], ingest).await;
+        self.ingest.reshape(kept.collect(), ingest).await;
         if let Some(listener) = admin
             && let Ok(address) = listener.local_addr()
         {
@@ -79,23 +88,39 @@ impl Sides {
 
     /// Tells where it listens, for who waits for that.
     pub(in crate::gateway) fn tell_ready(&self, file: Option<&Path>) -> anyhow::Result<()> {
-        match file {
-            Some(file) => ready::write(file, self.ingest_address, self.admin_address),
-            None => Ok(()),
-        }
+        file.map_or(Ok(()), |file| self.addresses.write(file, self.admin_address))
     }
 }
 
-const fn port(listen: &Listen) -> u16 {
-    match listen {
-        Listen::Tcp(address) => address.port(),
+fn find<'c>(config: &'c Config, listen: &Listen) -> Option<&'c ListenerConfig> {
+    config.ingest.listeners.iter().map(|listener| &**listener).find(|each| each.listen == *listen)
+}
+
+/// Whether a listener of `config` has the port that another address needs.
+fn listens_on_port(config: &Config, listen: &Listen) -> bool {
+    let Listen::Tcp(wanted) = listen else { return false };
+    let has = |own: &SocketAddr| own.port() == wanted.port();
+    has(&config.admin.listen)
+        || config.ingest.listeners.iter().any(|own| match &own.listen {
+            Listen::Tcp(own) => has(own),
+            Listen::Unix(_) => false,
+        })
+}
+
+/// Opens a Unix socket that stays to others than before.
+fn open_anew(before: &ListenerConfig, after: &ListenerConfig) {
+    let Listen::Unix(path) = &after.listen else { return };
+    if before.access != after.access
+        && let Err(error) = set_access(path, after.access)
+    {
+        let socket = path.display();
+        tracing::error!(%socket, %error, "The owner or mode of a socket was not changed.");
     }
 }
 
 /// Binds the admin listener; it is served in another runtime than the one that binds it.
-pub(in crate::gateway) fn bind_admin(listen: &Listen) -> io::Result<TcpListener> {
-    let Listen::Tcp(address) = listen;
-    let listener = TcpListener::bind(address)?;
+pub(in crate::gateway) fn bind_admin(listen: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
