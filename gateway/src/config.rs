@@ -21,6 +21,7 @@ mod secret;
 mod section;
 mod sources;
 mod suggest;
+mod trusted;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -30,9 +31,9 @@ pub(crate) use check::routes::TOKEN_ROLE;
 pub(crate) use check::secrets::{TOKEN_BYTES_MIN, check_header_text, check_token};
 pub(crate) use check::sections::COMPONENT_BYTES_MAX;
 pub use checked::{
-    AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, HttpFormat,
-    IngestConfig, Listen, ListenerConfig, LogConfig, PluginSource, PluginsConfig, RetryConfig,
-    RouteAuth, RouteConfig, RoutePath, SocketAccess, StorageConfig,
+    AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, ForwardedBy,
+    HttpFormat, IngestConfig, Listen, ListenerConfig, LogConfig, PluginSource, PluginsConfig,
+    RetryConfig, RouteAuth, RouteConfig, RoutePath, SocketAccess, StorageConfig,
 };
 pub use hints::hints;
 pub use inputs::{Fingerprint, Inputs, Look, Watched};
@@ -42,6 +43,7 @@ pub use problem::{Location, Problem, Problems};
 pub use secret::{Secret, SecretValue, SecretVersion, Secrets};
 pub use sources::Sources;
 pub(crate) use suggest::{list_help, name_help};
+pub use trusted::TrustedProxies;
 
 /// What reading a configuration came to.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Location, Secret, Secrets, Sources};
+use super::{Location, Secret, Secrets, Sources, TrustedProxies};
 use crate::model::{
     AdapterName, Answer, DestinationName, ListenerName, PluginName, RouteName, SecretName,
 };
@@ -92,6 +92,10 @@ impl Default for SocketAccess {
 pub struct IngestConfig {
     /// At least one.
     pub listeners: Vec<Arc<ListenerConfig>>,
+    /// Whose word about a client's address is believed. Default: nobody's.
+    pub trusted_proxies: TrustedProxies,
+    /// How they give it.
+    pub forwarded: ForwardedBy,
     /// Largest request body, in bytes; a route may lower or raise it. Default 1 MiB.
     pub body_max: usize,
     /// Open connections at once. Default 4,096.
@@ -109,6 +113,38 @@ pub struct IngestConfig {
     pub idle_deadline: Duration,
     /// How long shutdown waits for what was started. Default 30 s.
     pub drain: Duration,
+}
+
+/// How a trusted proxy says for whom it speaks. No two at once: a header that the proxy in front
+/// does not write itself is one that it passes on from anybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedBy {
+    /// Not at all: a client is the other end of its connection.
+    #[default]
+    None,
+    XForwardedFor,
+    /// RFC 7239.
+    Forwarded,
+    /// Version 1 or 2, before the first byte of a connection.
+    ProxyProtocol,
+}
+
+impl ForwardedBy {
+    /// Each with the word in the configuration.
+    pub(super) const WORDS: [(&'static str, Self); 4] = [
+        ("none", Self::None),
+        ("x-forwarded-for", Self::XForwardedFor),
+        ("forwarded", Self::Forwarded),
+        ("proxy-protocol", Self::ProxyProtocol),
+    ];
+}
+
+/// As it is written in the configuration.
+impl std::fmt::Display for ForwardedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = Self::WORDS.into_iter().find(|(_, value)| value == self);
+        f.write_str(word.map_or("", |(word, _)| word))
+    }
 }
 
 /// `[admin]`.

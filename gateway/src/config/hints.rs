@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, DestinationKind, Location, Problem};
+use super::{Config, DestinationKind, ForwardedBy, Location, Problem};
 use crate::model::UnixMillis;
 
 /// All hints on a configuration, in the order of its files.
@@ -11,6 +11,7 @@ pub fn hints(config: &Config, now: UnixMillis) -> Vec<Problem> {
     let mut hints = super::Problems::default();
     unused(config, &mut hints);
     secrets(config, now, &mut hints);
+    proxies(config, &mut hints);
     for destination in config.destinations.values() {
         let DestinationKind::Http { url, signing_secret, .. } = &destination.kind else { continue };
         let name = &destination.name;
@@ -26,6 +27,18 @@ pub fn hints(config: &Config, now: UnixMillis) -> Vec<Problem> {
     }
     hints.sort(&config.files);
     hints.0
+}
+
+fn proxies(config: &Config, hints: &mut super::Problems) {
+    let ingest = &config.ingest;
+    let at = config.sources.get("ingest.trusted_proxies");
+    if let Some(at) = at
+        && ingest.forwarded == ForwardedBy::None
+        && config.sources.get("ingest.forwarded").is_none()
+    {
+        let help = "set `forwarded` to what they send, or to `none`".to_owned();
+        hints.push(at, "nothing that these proxies say is read", Some(help));
+    }
 }
 
 fn unused(config: &Config, hints: &mut super::Problems) {

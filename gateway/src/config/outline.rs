@@ -124,6 +124,8 @@ impl DestinationConfig {
 fn of_ingest(config: &IngestConfig) -> Keys {
     let IngestConfig {
         listeners,
+        trusted_proxies,
+        forwarded,
         body_max,
         connections_max,
         requests_in_flight_max,
@@ -134,6 +136,8 @@ fn of_ingest(config: &IngestConfig) -> Keys {
         drain,
     } = config;
     let mut keys = keys([
+        ("trusted_proxies", open(trusted_proxies)),
+        ("forwarded", open(forwarded)),
         ("body_max", size(*body_max)),
         ("connections_max", open(connections_max)),
         ("requests_in_flight_max", open(requests_in_flight_max)),

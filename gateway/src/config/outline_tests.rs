@@ -11,6 +11,8 @@ secrets.s = { env = 'S' }
 drain = '5s'
 listen = ['127.0.0.1:1', 'unix:/run/a']
 listeners.own = { address = 'unix:/run/b', mode = '0600' }
+trusted_proxies = ['::1']
+forwarded = 'forwarded'
 [storage]
 retention = '2d'
 [plugins]
@@ -83,6 +85,8 @@ fn each_key_is_told_apart_under_the_part_that_it_stands_in() {
     assert_eq!(differing(&before, &outline_of(TEXT, SECRET)), Vec::<String>::new());
     for (from, to, expected) in [
         ("drain = '5s'", "drain = '6s'", "ingest : drain"),
+        ("['::1']", "['::1', '10.0.0.0/8']", "ingest : trusted_proxies"),
+        ("'forwarded'", "'proxy-protocol'", "ingest : forwarded"),
         ("retention = '2d'", "retention = '3d'", "storage : retention"),
         ("size_max = '1MiB'", "size_max = '2MiB'", "plugins : size_max"),
         ("level = 'warn'", "", "log : level"),

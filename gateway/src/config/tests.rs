@@ -44,6 +44,8 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     let listen: Vec<_> = config.ingest.listeners.iter().map(|each| &each.listen).collect();
     assert_eq!(listen, [&Listen::Tcp("127.0.0.1:8080".parse().unwrap())]);
     assert_eq!(config.admin.listen, "127.0.0.1:9090".parse().unwrap());
+    assert!(config.ingest.trusted_proxies.is_empty());
+    assert_eq!(config.ingest.forwarded, ForwardedBy::None);
     assert_eq!(config.ingest.body_max, 1 << 20);
     assert_eq!(config.ingest.connections_max, 4_096);
     assert_eq!(config.ingest.requests_in_flight_max, 512);
@@ -142,6 +144,13 @@ fn each_mistake_is_told_where_it_stands() {
         ("[ingest]\nbody_max = '17MiB'", "ingest.body_max", "`17MiB` is out of range"),
         ("[ingest]\nconnections_max = -1", "ingest.connections_max", "`-1` is out of range"),
         ("[ingest]\nconnections_max = 99999999999999999999", "ingest.connections_max", "too large"),
+        ("[ingest]\nforwarded = 'forwarded'", "ingest.forwarded", "nobody is trusted to say it"),
+        (
+            "[ingest]\ntrusted_proxies = []\nforwarded = 'proxy-protocol'",
+            "ingest.forwarded",
+            "nobody is trusted to say it",
+        ),
+        ("[ingest]\ntrusted_proxies = '::1'", "ingest.trusted_proxies", "expected an array"),
         ("[storage]\nurl = 'sqlite::memory:'", "storage.url", "names no file"),
         ("[storage]\nurl = 'sqlite:///x'", "storage.url", "is not a path"),
         ("[storage]\nurl = 'mysql://x'", "storage.url", "not a storage URL"),
@@ -237,7 +246,7 @@ fn a_path_is_taken_from_the_file_that_names_it() {
 #[test]
 fn hints_tell_what_may_not_be_meant() {
     let config = load_text(&format!(
-        "{BASE}[adapters.idle]\nplugin = 'p'\n[routes.r]\npath = '/r'\nplugin = 'q'\n\
+        "{BASE}[ingest]\ntrusted_proxies = ['::1']\n[adapters.idle]\nplugin = 'p'\n[routes.r]\npath = '/r'\nplugin = 'q'\n\
          [destinations.d]\ntype = 'http'\nurl = 'http://example.com/'\n\
          [destinations.l]\ntype = 'http'\nurl = 'http://[::1]:1/'\nsigning_secret = 'admin'\n"
     ))
@@ -248,6 +257,7 @@ fn hints_tell_what_may_not_be_meant() {
         told,
         [
             ("secrets.admin.env", "a secret from the environment cannot rotate"),
+            ("ingest.trusted_proxies", "nothing that these proxies say is read"),
             ("adapters.idle", "nothing uses this adapter"),
             ("routes.r", "delivers nowhere"),
             ("destinations.d", "events are sent unsigned"),

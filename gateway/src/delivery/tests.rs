@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::config::{
-    AdminConfig, Config, DestinationConfig, DestinationKind, HttpFormat, IngestConfig, Listen,
-    ListenerConfig, LogConfig, PluginsConfig, Secret, SecretValue, SecretVersion, Secrets, Sources,
-    StorageConfig,
+    AdminConfig, Config, DestinationConfig, DestinationKind, ForwardedBy, HttpFormat, IngestConfig,
+    Listen, ListenerConfig, LogConfig, PluginsConfig, Secret, SecretValue, SecretVersion, Secrets,
+    Sources, StorageConfig, TrustedProxies,
 };
 use crate::delivery::testing::{MemoryStorage, Row, RuntimeClock, config, event};
 use crate::model::{DeadLetterReason, DeliveryState, SecretName, SystemClock};
@@ -17,6 +17,8 @@ fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
     let config = Config {
         ingest: IngestConfig {
             listeners: vec![Arc::new(ListenerConfig::plain(Listen::Tcp(listen)))],
+            trusted_proxies: TrustedProxies::default(),
+            forwarded: ForwardedBy::None,
             body_max: 1 << 20,
             connections_max: 16,
             requests_in_flight_max: 16,

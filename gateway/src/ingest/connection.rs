@@ -1,6 +1,7 @@
 //! One connection, from accept to close.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,16 +12,18 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncRead;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::HttpAnswer;
+use super::client::{Neighbour, PROXY_DEADLINE, read_proxy_header};
 use super::phase::{Deadlines, Doing, Phase};
 use super::socket::{Peer, Socket};
 use super::wire::Wire;
 use super::{Shared, handler};
 use crate::telemetry::Happening as _;
-use crate::telemetry::ingest::{ConnectionEnded, Gauged};
+use crate::telemetry::ingest::{ConnectionEnded, Gauged, ProxyHeaderRefused};
 
 /// Largest head, in bytes: answered 431 beyond. hyper's own bound of 100 headers stands as well;
 /// setting it would move its table from the stack to the heap.
@@ -58,11 +61,11 @@ pub(super) struct Arrival {
 /// A connection on which requests are spoken from the next byte on.
 struct Opened {
     stream: Socket,
-    peer: IpAddr,
+    peer: Neighbour,
 }
 
 /// Serves a connection until the peer closes it, a deadline passes, or `stopping` and the request
-/// at hand is answered.
+/// at hand is answered. Where the peer owes a PROXY header, nothing is served without one.
 pub(super) async fn serve(
     arrival: Arrival,
     shared: Arc<Shared>,
@@ -71,19 +74,74 @@ pub(super) async fn serve(
 ) {
     let _gauged = Gauged::new(&shared.gauges.connections);
     // Whatever comes before the first request has the time of a head.
-    let reason = match timeout(deadlines.head, open(arrival)).await {
-        Ok(opened) => serve_http1(opened, &shared, deadlines, stopping).await,
+    let opening = open(arrival, &shared, deadlines, &stopping);
+    let reason = match timeout(deadlines.head, opening).await {
+        Ok(Ok(opened)) => serve_http1(opened, &shared, deadlines, stopping).await,
+        Ok(Err(reason)) => reason,
         Err(_) => "opening",
     };
     ConnectionEnded { reason }.emit();
 }
 
 /// What precedes the first request of a connection.
-async fn open(arrival: Arrival) -> Opened {
-    let Arrival { socket, peer } = arrival;
-    Opened { stream: socket, peer: peer.ip() }
+///
+/// # Errors
+///
+/// Why the connection ends instead.
+async fn open(
+    arrival: Arrival,
+    shared: &Shared,
+    deadlines: Deadlines,
+    stopping: &CancellationToken,
+) -> Result<Opened, &'static str> {
+    let Arrival { mut socket, peer } = arrival;
+    let peer = Neighbour::new(peer.ip());
+    if !peer.owes_proxy_header(&shared.source.load().config.ingest) {
+        return Ok(Opened { stream: socket, peer });
+    }
+    let told = introduced(&mut socket, shared, deadlines, stopping).await?;
+    Ok(Opened { stream: socket, peer: peer.telling(told) })
 }
 
+/// Reads the PROXY header that a connection begins with.
+///
+/// # Errors
+///
+/// Why the connection ends instead: nobody is answered of whom it is not known who they are.
+async fn introduced<S>(
+    stream: &mut S,
+    shared: &Shared,
+    deadlines: Deadlines,
+    stopping: &CancellationToken,
+) -> Result<Option<IpAddr>, &'static str>
+where
+    S: AsyncRead + Unpin,
+{
+    let deadline = PROXY_DEADLINE.min(deadlines.head);
+    let read = tokio::select! {
+        biased;
+        read = timeout(deadline, read_proxy_header(stream)) => read,
+        () = last_call(stopping) => return Err("closed"),
+    };
+    let detail = match read {
+        Ok(Ok(told)) => return Ok(told),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => "none, or a malformed one",
+        // A proxy that looks whether anybody listens here says nothing and goes.
+        Ok(Err(_)) => return Err("closed"),
+        Err(_late) => "not whole in time",
+    };
+    let told = shared.log_budget.take(shared.clock.now());
+    ProxyHeaderRefused { detail, told }.emit();
+    Err("proxy_header")
+}
+
+/// Until a while after the call to stop.
+async fn last_call(stopping: &CancellationToken) {
+    stopping.cancelled().await;
+    sleep(LAST_CALL).await;
+}
+
+/// HTTP, to the end of the connection. Returns why it ended.
 async fn serve_http1(
     Opened { stream, peer }: Opened,
     shared: &Shared,
@@ -94,10 +152,7 @@ async fn serve_http1(
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&phase)));
     let service = service_fn(|request| answer(shared, peer, Arc::clone(&phase), request));
     let mut connection = pin!(shared.protocol.serve_connection(io, service));
-    let mut last_call = pin!(async {
-        stopping.cancelled().await;
-        sleep(LAST_CALL).await;
-    });
+    let mut last_call = pin!(last_call(&stopping));
     let mut watchdog = pin!(sleep_until(phase.next_check(&deadlines, Instant::now())));
     let mut told = false;
     loop {
@@ -122,7 +177,7 @@ async fn serve_http1(
 
 async fn answer(
     shared: &Shared,
-    peer: IpAddr,
+    peer: Neighbour,
     phase: Arc<Phase>,
     request: Request<Incoming>,
 ) -> Result<HttpAnswer, Infallible> {

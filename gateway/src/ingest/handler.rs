@@ -2,7 +2,6 @@
 //! body, adapter.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,9 +14,9 @@ use super::Shared;
 use super::answer::{self, HttpAnswer, Refusal};
 use super::body::{self, BodyFault, Bounds};
 use super::call::{Call, Ending};
-use super::client::ClientAddress;
+use super::client::{ClientAddress, Neighbour};
 use super::refused::RefusedRequest;
-use super::route::{Hit, Lookup, Served};
+use super::route::{Hit, Lookup, Routed, Served};
 use super::strict;
 use crate::model::{
     Diagnosis, Disposition, Found, InboundRequest, RequestHead, RequestId, RouteName, UnixMillis,
@@ -32,7 +31,7 @@ const MASK: &str = "***";
 /// Answers one request. Reads as much of the body as it needs to.
 pub(super) async fn answer<B>(
     shared: &Shared,
-    peer: IpAddr,
+    peer: Neighbour,
     parts: Parts,
     body: &mut B,
 ) -> HttpAnswer
@@ -41,9 +40,12 @@ where
 {
     let received_at = shared.clock.now();
     let id = RequestId::new(received_at);
-    let client = ClientAddress::of_peer(peer);
-    let exchange = Exchange { shared, client, parts, id, received_at, started: Instant::now() };
-    let in_flight_max = shared.source.load().config.ingest.requests_in_flight_max;
+    let started = Instant::now();
+    let routed = shared.routing.current();
+    let ingest = &routed.snapshot.config.ingest;
+    let in_flight_max = ingest.requests_in_flight_max;
+    let client = ClientAddress::of(peer, &parts.headers, ingest);
+    let exchange = Exchange { shared, routed, client, parts, id, received_at, started };
     let Some(_counted) = shared.in_flight.enter(in_flight_max) else {
         // Nothing was looked at, so there is nothing for the ring; and it has better to keep.
         let refusal = Refusal::overloaded("too many requests are in flight");
@@ -56,6 +58,8 @@ where
 /// A request that is being answered.
 struct Exchange<'a> {
     shared: &'a Shared,
+    /// All that it is served by, from here to its answer.
+    routed: Arc<Routed>,
     client: ClientAddress,
     parts: Parts,
     id: RequestId,
@@ -86,7 +90,7 @@ impl Exchange<'_> {
             let refusal = Refusal::new(fault.status, diagnosis, fault.detail).closing();
             return self.refuse(None, &refusal, self.anonymous());
         }
-        let routed = self.shared.routing.current();
+        let routed = &*self.routed;
         let hit = match routed.table.find(uri.path(), self.received_at) {
             Lookup::Route(hit) => hit,
             Lookup::WrongToken { meant } => return self.wrong_token(meant),
@@ -128,7 +132,7 @@ impl Exchange<'_> {
         };
         let deadline = self.started + config.deadline;
         let token = hit.token.map(|(_, verdict)| verdict);
-        let call = Call { shared: self.shared, routed: &routed, served, token, deadline };
+        let call = Call { shared: self.shared, routed, served, token, deadline };
         let ending = call.run(inbound, presented).await;
         self.end(served, ending)
     }

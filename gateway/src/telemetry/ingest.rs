@@ -34,6 +34,10 @@ pub fn describe() {
     describe_gauge!("sluice_connections_open", "Open connections of providers.");
     describe_counter!("sluice_connections_limited_total", "Waits at the bound of connections.");
     describe_counter!("sluice_accept_errors_total", "Failures to accept a connection.");
+    describe_counter!(
+        "sluice_proxy_headers_refused_total",
+        "Connections of trusted proxies without a good PROXY header."
+    );
     describe_counter!("sluice_connections_ended_total", "Connections ended, by reason.");
 }
 
@@ -276,7 +280,7 @@ impl Happening for AcceptFailed<'_> {
 /// A connection ended.
 #[derive(Debug)]
 pub struct ConnectionEnded {
-    /// `closed`, `malformed`, `broken`, or what took too long: `head`, `answering`, `idle`,
+    /// `closed`, `malformed`, `broken`, `proxy_header`, or what took too long: `head`, `answering`, `idle`,
     /// `closing`.
     pub reason: &'static str,
 }
@@ -285,6 +289,28 @@ impl Happening for ConnectionEnded {
     fn emit(self) {
         tracing::debug!(reason = self.reason, "Connection ended.");
         counter!("sluice_connections_ended_total", "reason" => self.reason).increment(1);
+    }
+}
+
+/// A connection from a trusted proxy did not begin with a PROXY header, and was closed.
+#[derive(Debug)]
+pub struct ProxyHeaderRefused {
+    /// What came instead.
+    pub detail: &'static str,
+    /// Whether to write the line: [`LogBudget::take`].
+    pub told: bool,
+}
+
+impl Happening for ProxyHeaderRefused {
+    fn emit(self) {
+        if self.told {
+            let detail = self.detail;
+            tracing::warn!(
+                detail,
+                "A trusted proxy sent no PROXY header, which `ingest.forwarded` asks for."
+            );
+        }
+        counter!("sluice_proxy_headers_refused_total").increment(1);
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sluice::adapter::Travels;
 use sluice::config::{
-    AdminConfig, Config, Delivery, IngestConfig, Listen, ListenerConfig, Location, LogConfig,
-    PluginsConfig, RouteAuth, RouteConfig, RoutePath, Secret, SecretValue, SecretVersion, Secrets,
-    Sources, StorageConfig,
+    AdminConfig, Config, Delivery, ForwardedBy, IngestConfig, Listen, ListenerConfig, Location,
+    LogConfig, PluginsConfig, RouteAuth, RouteConfig, RoutePath, Secret, SecretValue,
+    SecretVersion, Secrets, Sources, StorageConfig, TrustedProxies,
 };
 use sluice::ingest::{
     Drained, Ingest, Listener, Listeners, Parts, PauseSwitches, RefusedFilter, RefusedRequest,
@@ -65,6 +65,8 @@ impl Default for Plan {
         Self {
             ingest: IngestConfig {
                 listeners: vec![Arc::new(ListenerConfig::plain(Listen::Tcp(ANY_PORT)))],
+                trusted_proxies: TrustedProxies::default(),
+                forwarded: ForwardedBy::None,
                 body_max: BODY_MAX,
                 connections_max: 1_000,
                 requests_in_flight_max: 512,

@@ -23,6 +23,8 @@ mod listeners;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod strict;

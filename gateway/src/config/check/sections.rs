@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::super::checked::{IngestConfig, LogConfig, PluginsConfig, StorageConfig};
+use super::super::checked::{ForwardedBy, IngestConfig, LogConfig, PluginsConfig, StorageConfig};
+use super::super::raw::{Node, Value};
 use super::super::section::{Bounds, Section, path, shown};
-use super::super::{Problems, Secret, Secrets};
+use super::super::{Problems, Secret, Secrets, TrustedProxies};
 use super::listeners;
 use super::names::Names;
 use super::secrets::{check_header_text, check_token};
@@ -58,8 +59,11 @@ const fn deadline(default_secs: u64, max_secs: u64) -> Bounds<Duration> {
 }
 
 pub(super) fn ingest(mut section: Section<'_>, problems: &mut Problems) -> IngestConfig {
+    let (trusted_proxies, forwarded) = forwarded(&mut section, problems);
     let config = IngestConfig {
         listeners: listeners::check(&mut section, problems),
+        trusted_proxies,
+        forwarded,
         body_max: section.size_in_memory("body_max", &BODY_MAX, problems),
         connections_max: section.count("connections_max", &CONNECTIONS_MAX, problems),
         requests_in_flight_max: section.count(
@@ -73,8 +77,24 @@ pub(super) fn ingest(mut section: Section<'_>, problems: &mut Problems) -> Inges
         idle_deadline: section.duration("idle_deadline", &IDLE_DEADLINE, problems),
         drain: section.duration("drain", &DRAIN, problems),
     };
-    section.finish(&["trusted_proxies", "forwarded"], problems);
+    section.finish(&[], problems);
     config
+}
+
+/// Whom to believe about a client's address, and how they say it.
+fn forwarded(section: &mut Section<'_>, problems: &mut Problems) -> (TrustedProxies, ForwardedBy) {
+    let trusted = section.node("trusted_proxies");
+    let proxies = trusted.map(|node| TrustedProxies::check(node, problems)).unwrap_or_default();
+    let forwarded = section.choice("forwarded", &ForwardedBy::WORDS, problems).unwrap_or_default();
+    let is_empty = |node: &Node| matches!(&node.value, Value::Array(nodes) if nodes.is_empty());
+    if let Some(node) = section.node("forwarded")
+        && forwarded != ForwardedBy::None
+        && trusted.is_none_or(is_empty)
+    {
+        let help = "name the proxies whose word is taken, as `trusted_proxies = [\"127.0.0.1\"]`";
+        problems.push(&node.at, "nobody is trusted to say it", Some(help.to_owned()));
+    }
+    (proxies, forwarded)
 }
 
 pub(super) fn admin_listen(section: &mut Section<'_>, problems: &mut Problems) -> SocketAddr {
