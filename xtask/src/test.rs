@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use crate::debian::{self, Need};
 use crate::plugins;
 use crate::process;
 use crate::progress::{Progress, clock};
@@ -24,6 +25,15 @@ const SUITE_MAX: Duration = Duration::from_secs(20 * 60);
 
 /// The same with `--long`.
 const LONG_SUITE_MAX: Duration = Duration::from_secs(120 * 60);
+
+/// Programs that tests run: the proxies that we ship configurations for, and what makes their
+/// certificates.
+const PROGRAMS: [Need; 4] = [
+    Need { package: "nginx-light", probe: &["nginx", "-v"] },
+    Need { package: "haproxy", probe: &["haproxy", "-v"] },
+    Need { package: "caddy", probe: &["caddy", "version"] },
+    Need { package: "openssl", probe: &["openssl", "version"] },
+];
 
 /// Which tests to run.
 #[derive(Debug)]
@@ -43,6 +53,7 @@ pub(crate) fn test(
     progress: &Progress,
     selection: &Selection,
 ) -> anyhow::Result<ExitCode> {
+    debian::ensure(progress, &PROGRAMS)?;
     python::prepare(workspace, progress)?;
     plugins::build(workspace, progress)?;
     progress.step("Building the gateway and the tests");

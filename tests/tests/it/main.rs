@@ -21,6 +21,7 @@ mod operating;
 mod pause;
 mod payouts;
 mod properties;
+mod proxies;
 mod random;
 mod reload;
 mod sandbox;

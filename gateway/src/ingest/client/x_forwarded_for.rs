@@ -2,7 +2,7 @@
 //!
 //! No standard says what may stand in it, so this reads exactly what nginx reads with
 //! `real_ip_recursive on`, its liberties included: operators know those rules, and two hops that
-//! read one header differently are how an address is forged.
+//! read one header differently are how an address is forged. `it/proxies` asks nginx about the same headers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
