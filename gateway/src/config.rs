@@ -8,6 +8,7 @@
 //! Invariant: no module but this one reads a configuration file, an environment variable or a
 //! secret's file.
 
+mod allow;
 mod bounded;
 mod check;
 mod checked;
@@ -26,14 +27,16 @@ mod trusted;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub use allow::AllowFrom;
 pub(crate) use bounded::{FileError, read_file};
 pub(crate) use check::routes::TOKEN_ROLE;
 pub(crate) use check::secrets::{TOKEN_BYTES_MIN, check_header_text, check_token};
 pub(crate) use check::sections::COMPONENT_BYTES_MAX;
 pub use checked::{
     AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, ForwardedBy,
-    HttpFormat, IngestConfig, Listen, ListenerConfig, LogConfig, PluginSource, PluginsConfig,
-    RetryConfig, RouteAuth, RouteConfig, RoutePath, SocketAccess, StorageConfig,
+    HttpFormat, IngestConfig, LimitsConfig, Listen, ListenerConfig, LogConfig, PluginSource,
+    PluginsConfig, Rate, RetryConfig, RouteAuth, RouteConfig, RoutePath, SocketAccess,
+    StorageConfig,
 };
 pub use hints::hints;
 pub use inputs::{Fingerprint, Inputs, Look, Watched};

@@ -55,7 +55,7 @@ use crate::config::IngestConfig;
 use crate::model::Clock;
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
-use crate::telemetry::ingest::{Gauges, LogBudget};
+use crate::telemetry::ingest::{Budget, Gauges};
 
 /// What ingest works with.
 #[derive(Debug)]
@@ -88,6 +88,11 @@ pub struct Drained {
     pub connections_left: usize,
 }
 
+/// Most requests of one second that the ring keeps of those refused for who sent them or how often:
+/// a flood of them must not push out what an operator looks for. At this rate the ring lasts for
+/// some minutes.
+const CROWD_KEPT_PER_SECOND: u64 = 2;
+
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
@@ -102,7 +107,9 @@ struct Shared {
     calls: Arc<Semaphore>,
     protocol: http1::Builder,
     gauges: Gauges,
-    log_budget: LogBudget,
+    log_budget: Budget,
+    /// Of what the ring keeps of those who come too often or from elsewhere.
+    crowd_budget: Budget,
 }
 
 impl Ingest {
@@ -123,7 +130,8 @@ impl Ingest {
             calls,
             protocol: connection::protocol(),
             gauges: Gauges::default(),
-            log_budget: LogBudget::default(),
+            log_budget: Budget::lines(),
+            crowd_budget: Budget::new(CROWD_KEPT_PER_SECOND),
         };
         let (set, reshapes) = Listeners::new();
         Self { first, shared: Arc::new(shared), set, reshapes }

@@ -6,6 +6,7 @@ mod conflicts;
 mod consuming;
 mod deliver_to;
 mod destinations;
+mod limits;
 mod listeners;
 mod names;
 mod path;

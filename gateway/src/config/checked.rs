@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::{Location, Secret, Secrets, Sources, TrustedProxies};
+use super::{AllowFrom, Location, Secret, Secrets, Sources, TrustedProxies};
 use crate::model::{
     AdapterName, Answer, DestinationName, ListenerName, PluginName, RouteName, SecretName,
 };
@@ -220,10 +221,63 @@ pub struct RouteConfig {
     pub body_max: usize,
     /// From the whole head to the answer. Default 15 s.
     pub deadline: Duration,
+    pub limits: LimitsConfig,
+    pub allow_from: AllowFrom,
     pub paused: bool,
     /// Instead of the adapter's own `paused_answer`.
     pub paused_answer: Option<Answer>,
     pub at: Location,
+}
+
+/// `limits` of a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Of each client, whatever becomes of its requests.
+    pub per_client: Option<Rate>,
+    /// Of verified requests, all clients together.
+    pub per_route: Option<Rate>,
+    /// Whether answers tell what is left.
+    pub headers: bool,
+}
+
+/// So many requests in so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: NonZeroU32,
+    pub per: Duration,
+    /// So many may come at once.
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// From one request to the next, once the burst is used up.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.per / self.count.get()
+    }
+
+    /// In which a whole burst comes back.
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        self.interval() * self.burst.get()
+    }
+}
+
+/// As it is written in the configuration, and the burst where it is another number.
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.per.as_secs() {
+            1 => write!(f, "{}/s", self.count),
+            60 => write!(f, "{}/min", self.count),
+            3_600 => write!(f, "{}/h", self.count),
+            86_400 => write!(f, "{}/d", self.count),
+            seconds => write!(f, "{}/{seconds}s", self.count),
+        }?;
+        if self.burst == self.count {
+            return Ok(());
+        }
+        write!(f, ", {} at once", self.burst)
+    }
 }
 
 /// How requests are matched to a route.

@@ -11,8 +11,9 @@ use ring::digest::{Context, SHA256};
 
 use super::{
     AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, HttpFormat,
-    IngestConfig, Listen, ListenerConfig, LogConfig, PluginSource, PluginsConfig, RetryConfig,
-    RouteAuth, RouteConfig, RoutePath, Secret, SecretVersion, SocketAccess, StorageConfig,
+    IngestConfig, LimitsConfig, Listen, ListenerConfig, LogConfig, PluginSource, PluginsConfig,
+    RetryConfig, RouteAuth, RouteConfig, RoutePath, Secret, SecretVersion, SocketAccess,
+    StorageConfig,
 };
 
 /// A kind of part. In this order changes are told.
@@ -233,6 +234,8 @@ fn of_route(config: &RouteConfig) -> Keys {
         deliver_to,
         body_max,
         deadline,
+        limits: LimitsConfig { per_client, per_route, headers },
+        allow_from,
         paused,
         paused_answer,
         at: _,
@@ -252,6 +255,16 @@ fn of_route(config: &RouteConfig) -> Keys {
     ]);
     if *auth == RouteAuth::None {
         keys.insert("auth".to_owned(), open("none"));
+    }
+    for (key, rate) in [("limits.per_client", per_client), ("limits.per_route", per_route)] {
+        keys.extend(rate.map(|rate| (key.to_owned(), open(rate))));
+    }
+    if *headers {
+        keys.insert("limits.headers".to_owned(), open(headers));
+    }
+    if let Some(networks) = allow_from.networks() {
+        let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        keys.insert("allow_from".to_owned(), open(networks.join(", ")));
     }
     if let Some(answer) = paused_answer {
         keys.insert("paused_answer".to_owned(), closed([format!("{answer:?}").as_bytes()]));

@@ -101,6 +101,13 @@ fn each_key_is_told_apart_under_the_part_that_it_stands_in() {
         ("plugin = 'q'", "plugin = 'other'", "route direct: adapter"),
         ("'a.*'", "'b.*'", "route r: deliver_to"),
         ("plugin = 'q'", "plugin = 'q'\npaused = true", "route direct: paused"),
+        (
+            "plugin = 'q'",
+            "plugin = 'q'\nlimits.per_client = '5/s'",
+            "route direct: limits.per_client",
+        ),
+        ("plugin = 'q'", "plugin = 'q'\nlimits.headers = true", "route direct: limits.headers"),
+        ("plugin = 'q'", "plugin = 'q'\nallow_from = ['10.0.0.0/8']", "route direct: allow_from"),
         ("query-credential", "other", "destination h: url"),
         ("header-credential", "other", "destination h: headers"),
         ("type = 'file'", "type = 'file'\ntimeout = '1s'", "destination f: timeout"),

@@ -9,6 +9,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
+use super::admission::Charged;
 use super::answer::{RETRY_ADAPTER, Refusal};
 use super::route::{Routed, Served};
 use crate::adapter::{CallEnd, Cause, End, Outcome, OutcomeEvent, ReceiveCall, StateReader};
@@ -33,6 +34,7 @@ pub(super) struct Call<'a> {
     pub(super) shared: &'a Shared,
     pub(super) routed: &'a Routed,
     pub(super) served: &'a Served,
+    pub(super) charged: &'a Charged<'a>,
     /// The verdict on the path token, where the route has one: it precedes the adapter's.
     pub(super) token: Option<VerdictRecord>,
     /// By when the sender has to have an answer.
@@ -174,6 +176,9 @@ impl Call<'_> {
         // A commit begun now would be stored, and the sender told that it was not.
         if Instant::now() >= self.deadline {
             let refusal = Refusal::overloaded("the answer was due before the call had ended");
+            return Attempt::Ended(subject.refused(refusal, verdicts));
+        }
+        if let Err(refusal) = self.charged.charge_route() {
             return Attempt::Ended(subject.refused(refusal, verdicts));
         }
         let (disposition, diagnosis) = (settled.disposition, settled.diagnosis.clone());

@@ -11,13 +11,14 @@ use hyper::body::Body;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::admission::{Charged, Entry};
 use super::answer::{self, HttpAnswer, Refusal};
 use super::body::{self, BodyFault, Bounds};
 use super::call::{Call, Ending};
 use super::client::{ClientAddress, Neighbour};
 use super::refused::RefusedRequest;
 use super::route::{Hit, Lookup, Routed, Served};
-use super::strict;
+use super::{admission, strict};
 use crate::model::{
     Diagnosis, Disposition, Found, InboundRequest, RequestHead, RequestId, RouteName, UnixMillis,
     VerdictRecord,
@@ -97,16 +98,31 @@ impl Exchange<'_> {
             Lookup::Nothing => return self.not_found(None),
         };
         let served = hit.served;
-        match self.shared.switches.is_paused(&served.route.config).await {
-            Ok(false) => {}
-            Ok(true) => return self.paused(&hit),
-            Err(error) => {
-                let refusal = Refusal::storage(&error);
-                return self.refuse(Some(served), &refusal, self.masked(&hit));
-            }
-        }
+        let (route, limits) = (&served.route.config, served.limits.as_deref());
+        let (charged, entry) =
+            admission::admit(route, limits, self.client, &self.shared.switches).await;
+        let answer = match entry {
+            Ok(Entry::Open) => self.serve(&routed, &hit, &charged, body).await,
+            Ok(Entry::Paused) => self.paused(&hit),
+            Err(refusal) => self.turn_away(&hit, &refusal),
+        };
+        charged.tell(answer)
+    }
+
+    /// Reads the body of a request that was let in, and brings it to its adapter.
+    async fn serve<B>(
+        &self,
+        routed: &Routed,
+        hit: &Hit<'_>,
+        charged: &Charged<'_>,
+        body: &mut B,
+    ) -> HttpAnswer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let served = hit.served;
         if let Err(refusal) = self.check_for(served) {
-            return self.refuse(Some(served), &refusal, self.masked(&hit));
+            return self.refuse(Some(served), &refusal, self.masked(hit));
         }
         let config = &served.route.config;
         let ingest = &routed.snapshot.config.ingest;
@@ -119,9 +135,9 @@ impl Exchange<'_> {
         };
         let body = match body::read(body, bounds).await {
             Ok(body) => body,
-            Err(fault) => return self.refuse(Some(served), &unread(fault), self.masked(&hit)),
+            Err(fault) => return self.refuse(Some(served), &unread(fault), self.masked(hit)),
         };
-        let (head, presented) = served.route.secrets.mask(head_of(&self.parts), segment(&hit));
+        let (head, presented) = served.route.secrets.mask(head_of(&self.parts), segment(hit));
         let inbound = InboundRequest {
             id: self.id,
             received_at: self.received_at,
@@ -131,10 +147,19 @@ impl Exchange<'_> {
             redacted: false,
         };
         let deadline = self.started + config.deadline;
-        let token = hit.token.map(|(_, verdict)| verdict);
-        let call = Call { shared: self.shared, routed, served, token, deadline };
+        let token = hit.token.as_ref().map(|(_, verdict)| verdict.clone());
+        let call = Call { shared: self.shared, routed, served, charged, token, deadline };
         let ending = call.run(inbound, presented).await;
         self.end(served, ending)
+    }
+
+    /// Who was not let in. Of those who come too often or from elsewhere a few are kept.
+    fn turn_away(&self, hit: &Hit<'_>, refusal: &Refusal) -> HttpAnswer {
+        let is_ours = refusal.status.is_server_error();
+        if is_ours || self.shared.crowd_budget.take(self.received_at) {
+            return self.refuse(Some(hit.served), refusal, self.masked(hit));
+        }
+        self.told(Some(hit.served), refusal)
     }
 
     fn end(&self, served: &Served, ending: Ending) -> HttpAnswer {
@@ -225,7 +250,7 @@ impl Exchange<'_> {
         let status = refusal.status.as_u16();
         let name = served.map(|served| &served.route.config.name);
         self.tell_refusal(name, &refusal.diagnosis, status);
-        let ours = refusal.retry_after.is_some();
+        let ours = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
         let disposition = if ours { "unavailable" } else { Disposition::Rejected.as_str() };
         self.tell(served, disposition, status);
         refusal.to_http()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
+use super::admission::{Limiters, LimitsByRoute, RouteLimits};
 use crate::config::RoutePath;
 use crate::model::{Found, RequestHead, UnixMillis, VerdictRecord};
 use crate::snapshot::{BoundRoute, Snapshot};
@@ -23,10 +24,12 @@ pub(super) struct Served {
     pub(super) credentials: HashSet<String>,
     /// By event type: the URI of the schema of its data, where the adapter describes one.
     pub(super) schemas: HashMap<String, String>,
+    /// Absent where it has none.
+    pub(super) limits: Option<Arc<RouteLimits>>,
 }
 
 impl Served {
-    fn new(route: Arc<BoundRoute>) -> Self {
+    fn new(route: Arc<BoundRoute>, limits: Option<Arc<RouteLimits>>) -> Self {
         let description = route.adapter.description();
         let allow = HeaderValue::try_from(description.methods.join(", "));
         let schema = |kind: &String| Some((kind.clone(), description.schema_uri(kind)?));
@@ -36,6 +39,7 @@ impl Served {
             allow: allow.unwrap_or_else(|_| HeaderValue::from_static("")),
             credentials: credential_headers(&route),
             schemas: description.events.iter().filter_map(|event| schema(&event.kind)).collect(),
+            limits,
             route,
         }
     }
@@ -82,10 +86,14 @@ pub(super) struct RouteTable {
 }
 
 impl RouteTable {
-    pub(super) fn new<'r>(routes: impl IntoIterator<Item = &'r Arc<BoundRoute>>) -> Self {
+    pub(super) fn new<'r>(
+        routes: impl IntoIterator<Item = &'r Arc<BoundRoute>>,
+        mut limits: LimitsByRoute,
+    ) -> Self {
         let mut table = Self::default();
         for route in routes {
-            let served = Served::new(Arc::clone(route));
+            let limits = limits.remove(&route.config.name);
+            let served = Served::new(Arc::clone(route), limits);
             match &route.config.path {
                 RoutePath::Exact(path) => {
                     table.exact.insert(path.clone(), served);
@@ -179,8 +187,9 @@ pub(super) struct Routed {
 }
 
 impl Routed {
-    fn new(snapshot: Arc<Snapshot>) -> Self {
-        let table = RouteTable::new(snapshot.routes.values());
+    fn new(snapshot: Arc<Snapshot>, limiters: &Limiters) -> Self {
+        let limits = limiters.take_up(snapshot.routes.values().map(|route| &route.config));
+        let table = RouteTable::new(snapshot.routes.values(), limits);
         Self { snapshot, table }
     }
 }
@@ -190,12 +199,14 @@ impl Routed {
 pub(super) struct Routing {
     source: Arc<ArcSwap<Snapshot>>,
     routed: ArcSwap<Routed>,
+    limiters: Limiters,
 }
 
 impl Routing {
     pub(super) fn new(source: Arc<ArcSwap<Snapshot>>) -> Self {
-        let routed = ArcSwap::from_pointee(Routed::new(source.load_full()));
-        Self { source, routed }
+        let limiters = Limiters::default();
+        let routed = ArcSwap::from_pointee(Routed::new(source.load_full(), &limiters));
+        Self { source, routed, limiters }
     }
 
     /// What a request is served by, from its head to its answer.
@@ -206,7 +217,7 @@ impl Routing {
             return routed;
         }
         // Two requests may both do this; either result is right.
-        let routed = Arc::new(Routed::new(Arc::clone(&snapshot)));
+        let routed = Arc::new(Routed::new(Arc::clone(&snapshot), &self.limiters));
         self.routed.store(Arc::clone(&routed));
         routed
     }

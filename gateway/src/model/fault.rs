@@ -76,6 +76,10 @@ impl Diagnosis {
     pub const MALFORMED_REQUEST: Self = Self(Cow::Borrowed("malformed_request"));
     pub const STORAGE_UNAVAILABLE: Self = Self(Cow::Borrowed("storage_unavailable"));
     pub const OVERLOADED: Self = Self(Cow::Borrowed("overloaded"));
+    /// A limit of the client's or the route's requests is used up.
+    pub const RATE_LIMITED: Self = Self(Cow::Borrowed("rate_limited"));
+    /// The client's address is not among those that the route takes requests from.
+    pub const ADDRESS_NOT_ALLOWED: Self = Self(Cow::Borrowed("address_not_allowed"));
     /// The route is paused; its paused answer was given.
     pub const PAUSED: Self = Self(Cow::Borrowed("paused"));
 

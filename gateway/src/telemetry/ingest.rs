@@ -112,7 +112,7 @@ pub struct RequestRefused<'a> {
     pub route: Option<&'a RouteName>,
     pub diagnosis: &'a Diagnosis,
     pub status: u16,
-    /// Whether to write the line: [`LogBudget::take`].
+    /// Whether to write the line: [`Budget::take`].
     pub told: bool,
 }
 
@@ -154,7 +154,8 @@ impl Happening for RouteSwitched<'_> {
 /// The diagnosis as a label: an adapter's own word counts as `other`, because labels are bounded
 /// and a guest's words are not.
 fn diagnosis_label(diagnosis: &str) -> &'static str {
-    const LABELS: [&str; 24] = [
+    const LABELS: [&str; 25] = [
+        "address_not_allowed",
         "body_too_large",
         "body_too_slow",
         "deadline",
@@ -183,17 +184,30 @@ fn diagnosis_label(diagnosis: &str) -> &'static str {
     LABELS.into_iter().find(|label| *label == diagnosis).unwrap_or("other")
 }
 
-/// How many lines about refusals may still be written this second.
-#[derive(Debug, Default)]
-pub struct LogBudget {
-    /// The second, and below it how many lines it has had.
+/// How many of something there may still be this second.
+#[derive(Debug)]
+pub struct Budget {
+    per_second: u64,
+    /// The second, and below it how many it has had.
     word: AtomicU64,
 }
 
-impl LogBudget {
+impl Budget {
     const COUNT_BITS: u32 = 16;
 
-    /// Takes one line of this second's, if one is left.
+    /// At most so many in a second; no more than 65,535.
+    #[must_use]
+    pub const fn new(per_second: u64) -> Self {
+        Self { per_second, word: AtomicU64::new(0) }
+    }
+
+    /// Of lines about refusals.
+    #[must_use]
+    pub const fn lines() -> Self {
+        Self::new(REFUSAL_LINES_PER_SECOND)
+    }
+
+    /// Takes one of this second's, if one is left.
     #[must_use]
     pub fn take(&self, now: UnixMillis) -> bool {
         let second = (now.0 / 1_000) << Self::COUNT_BITS;
@@ -203,7 +217,7 @@ impl LogBudget {
             } else {
                 0
             };
-            (used < REFUSAL_LINES_PER_SECOND).then_some(second | (used + 1))
+            (used < self.per_second).then_some(second | (used + 1))
         });
         taken.is_ok()
     }
@@ -371,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_second_has_its_lines_and_the_next_has_new_ones() {
-        let budget = LogBudget::default();
+        let budget = Budget::lines();
         let in_second =
             |second| (0..200).filter(|_| budget.take(UnixMillis(second))).count() as u64;
         assert_eq!(in_second(5_000), REFUSAL_LINES_PER_SECOND);

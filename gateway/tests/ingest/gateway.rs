@@ -8,9 +8,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use sluice::adapter::Travels;
 use sluice::config::{
-    AdminConfig, Config, Delivery, ForwardedBy, IngestConfig, Listen, ListenerConfig, Location,
-    LogConfig, PluginsConfig, RouteAuth, RouteConfig, RoutePath, Secret, SecretValue,
-    SecretVersion, Secrets, Sources, StorageConfig, TrustedProxies,
+    AdminConfig, AllowFrom, Config, Delivery, ForwardedBy, IngestConfig, LimitsConfig, Listen,
+    ListenerConfig, Location, LogConfig, PluginsConfig, RouteAuth, RouteConfig, RoutePath, Secret,
+    SecretValue, SecretVersion, Secrets, Sources, StorageConfig, TrustedProxies,
 };
 use sluice::ingest::{
     Drained, Ingest, Listener, Listeners, Parts, PauseSwitches, RefusedFilter, RefusedRequest,
@@ -97,6 +97,8 @@ pub(crate) fn route(name: &str, path: RoutePath) -> RouteConfig {
         }],
         body_max: BODY_MAX,
         deadline: PATIENCE,
+        limits: LimitsConfig::default(),
+        allow_from: AllowFrom::default(),
         paused: false,
         paused_answer: None,
         at: Location::default(),

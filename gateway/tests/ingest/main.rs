@@ -19,6 +19,8 @@ mod endings;
 #[cfg(test)]
 mod gateway;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod listeners;
 #[cfg(test)]
 mod overload;

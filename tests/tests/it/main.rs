@@ -16,6 +16,7 @@ mod docs;
 mod fixtures;
 mod hostile;
 mod interop;
+mod limits;
 mod listeners;
 mod operating;
 mod pause;

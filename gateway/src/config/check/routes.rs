@@ -8,11 +8,11 @@ use super::super::checked::{
 };
 use super::super::raw::Node;
 use super::super::section::{Bounds, Section, shown, string, table};
-use super::super::{Location, Problems, Secret, Secrets};
+use super::super::{AllowFrom, Location, Problems, Secret, Secrets};
 use super::names::Names;
 use super::secrets::check_token;
 use super::sections::{BODY_MAX, DEADLINE_MIN};
-use super::{adapters, deliver_to, path};
+use super::{adapters, deliver_to, limits, path};
 use crate::model::{AdapterName, Answer, RouteName};
 
 /// The name under which a route gives the secret of its path's `{token}` segment.
@@ -28,7 +28,7 @@ const STATUS: Bounds<usize> = Bounds::new(503, 200, 599);
 const PAUSED_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Keys of later versions.
-const LATER: [&str; 2] = ["limits", "answer_from"];
+const LATER: [&str; 1] = ["answer_from"];
 
 /// What routes refer to.
 pub(super) struct Scope<'c, 't> {
@@ -68,6 +68,9 @@ pub(super) fn check(
         let body_max = BODY_MAX.with_default(body_max_default);
         let body_max = section.size_in_memory("body_max", &body_max, problems);
         let deadline = section.duration("deadline", &DEADLINE, problems);
+        let limits = limits::check(&mut section, problems);
+        let allow_from = section.node("allow_from");
+        let allow_from = allow_from.map(|node| AllowFrom::check(node, problems));
         let paused = section.boolean("paused", problems).unwrap_or(false);
         let paused_answer = paused_answer(&mut section, problems);
         section.finish(&LATER, problems);
@@ -82,6 +85,8 @@ pub(super) fn check(
             deliver_to,
             body_max,
             deadline,
+            limits,
+            allow_from: allow_from.unwrap_or_default(),
             paused,
             paused_answer,
             at: node.at.clone(),
