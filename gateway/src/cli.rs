@@ -15,6 +15,7 @@ mod reload;
 mod requests;
 mod routes;
 mod run;
+mod secret;
 mod state;
 
 use std::io::Write as _;
@@ -49,6 +50,9 @@ enum Command {
     Pause(routes::PauseArguments),
     /// Make a paused route of a running gateway accept again.
     Resume(routes::ResumeArguments),
+    /// Make secrets, and give those in files new values.
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
     /// Look at the adapters of a running gateway, and ask their views.
     #[command(subcommand)]
     Adapter(adapter::AdapterCommand),
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Routes(arguments) => routes::list(&arguments),
         Command::Pause(arguments) => routes::pause(&arguments),
         Command::Resume(arguments) => routes::resume(&arguments),
+        Command::Secret(command) => secret::run(&command),
         Command::Adapter(command) => adapter::run(command),
         Command::Requests(command) => requests::run(command),
         Command::State(command) => state::run(command),

@@ -16,6 +16,7 @@ mod files;
 mod hints;
 mod inputs;
 mod outline;
+mod places;
 mod problem;
 mod raw;
 mod secret;
@@ -41,8 +42,12 @@ pub use checked::{
 pub use hints::hints;
 pub use inputs::{Fingerprint, Inputs, Look, Watched};
 pub use outline::{Keys, Outline, Part, Said};
+pub use places::{SecretPlace, SecretPlaces, secret_places};
 pub(crate) use problem::join_key;
 pub use problem::{Location, Problem, Problems};
+pub use secret::write::{
+    Rotated, SecretFileError, create as create_secret, rotate as rotate_secret,
+};
 pub use secret::{Secret, SecretValue, SecretVersion, Secrets};
 pub use sources::Sources;
 pub(crate) use suggest::{list_help, name_help};
@@ -99,6 +104,17 @@ fn read_with(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Rea
         _ => Err(problems),
     };
     Reading { inputs, result }
+}
+
+/// The newest value of a secret's file.
+///
+/// # Errors
+///
+/// Where it cannot be read as a secret; in words that hold none of it.
+pub fn read_secret(path: &Path) -> Result<SecretValue, String> {
+    let versions = secret::read::from_file(path).map_err(|error| error.message)?;
+    let newest = versions.into_iter().next().map(|version| version.value);
+    newest.ok_or_else(|| format!("`{}` holds no value", path.display()))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod destinations;
 mod limits;
 mod listeners;
 mod names;
-mod path;
+pub(super) mod path;
 pub(crate) mod routes;
 pub(crate) mod secrets;
 pub(crate) mod sections;

@@ -114,6 +114,8 @@ pub struct IngestConfig {
     pub idle_deadline: Duration,
     /// How long shutdown waits for what was started. Default 30 s.
     pub drain: Duration,
+    /// Where providers reach it from outside: what the URLs told to them begin with.
+    pub public_url: Option<url::Url>,
 }
 
 /// How a trusted proxy says for whom it speaks. No two at once: a header that the proxy in front

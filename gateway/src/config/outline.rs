@@ -135,6 +135,7 @@ fn of_ingest(config: &IngestConfig) -> Keys {
         body_rate_min,
         idle_deadline,
         drain,
+        public_url,
     } = config;
     let mut keys = keys([
         ("trusted_proxies", open(trusted_proxies)),
@@ -148,6 +149,7 @@ fn of_ingest(config: &IngestConfig) -> Keys {
         ("idle_deadline", duration(*idle_deadline)),
         ("drain", duration(*drain)),
     ]);
+    keys.extend(public_url.as_ref().map(|url| ("public_url".to_owned(), open(url))));
     let unnamed = listeners.iter().filter(|listener| listener.name.is_none());
     let listen: Vec<String> = unnamed.map(|listener| listener.listen.to_string()).collect();
     if !listen.is_empty() {

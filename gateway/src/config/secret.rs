@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::model::{SecretName, UnixMillis};
 
 pub(super) mod read;
+pub(super) mod write;
 
 /// One secret text. `Debug` is constant, there is no `Display`, and memory is wiped on drop.
 #[derive(Clone)]

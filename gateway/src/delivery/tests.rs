@@ -27,6 +27,7 @@ fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
             body_rate_min: 1_024,
             idle_deadline: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            public_url: None,
         },
         admin: AdminConfig {
             listen,

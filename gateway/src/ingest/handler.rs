@@ -102,7 +102,7 @@ impl Exchange<'_> {
         let (charged, entry) =
             admission::admit(route, limits, self.client, &self.shared.switches).await;
         let answer = match entry {
-            Ok(Entry::Open) => self.serve(&routed, &hit, &charged, body).await,
+            Ok(Entry::Open) => self.serve(routed, &hit, &charged, body).await,
             Ok(Entry::Paused) => self.paused(&hit),
             Err(refusal) => self.turn_away(&hit, &refusal),
         };

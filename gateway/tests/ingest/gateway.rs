@@ -75,6 +75,7 @@ impl Default for Plan {
                 body_rate_min: 0,
                 idle_deadline: PATIENCE * 2,
                 drain: PATIENCE,
+                public_url: None,
             },
             routes: vec![route("hook", RoutePath::Exact("/hook".to_owned()))],
             calls_in_flight_max: 4,

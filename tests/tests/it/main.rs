@@ -27,6 +27,7 @@ mod random;
 mod reload;
 mod sandbox;
 mod secrecy;
+mod secrets;
 mod state;
 mod supply;
 mod views;

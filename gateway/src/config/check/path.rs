@@ -10,7 +10,11 @@ const PATH_BYTES_MAX: usize = 1_024;
 /// Stands for the segment that must equal the route's `token` secret.
 const TOKEN: &str = "{token}";
 
-pub(super) fn check(at: &Location, text: &str, problems: &mut Problems) -> Option<RoutePath> {
+pub(in crate::config) fn check(
+    at: &Location,
+    text: &str,
+    problems: &mut Problems,
+) -> Option<RoutePath> {
     if let Err((fault, help)) = check_form(text) {
         problems.push(at, format!("{} {fault}", shown(text)), Some(help.to_owned()));
         return None;

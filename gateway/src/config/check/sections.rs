@@ -76,6 +76,7 @@ pub(super) fn ingest(mut section: Section<'_>, problems: &mut Problems) -> Inges
         body_rate_min: section.size_in_memory("body_rate_min", &BODY_RATE_MIN, problems),
         idle_deadline: section.duration("idle_deadline", &IDLE_DEADLINE, problems),
         drain: section.duration("drain", &DRAIN, problems),
+        public_url: public_url(&mut section, problems),
     };
     section.finish(&[], problems);
     config
@@ -95,6 +96,28 @@ fn forwarded(section: &mut Section<'_>, problems: &mut Problems) -> (TrustedProx
         problems.push(&node.at, "nobody is trusted to say it", Some(help.to_owned()));
     }
     (proxies, forwarded)
+}
+
+/// Where providers reach the gateway, as far as the paths of routes.
+pub(in crate::config) fn public_url(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> Option<url::Url> {
+    let (at, text) = section.string("public_url", problems)?;
+    let help = || Some("as `https://hooks.example.com`".to_owned());
+    let Ok(url) = url::Url::parse(text) else {
+        problems.push(at, format!("{} is not a URL", shown(text)), help());
+        return None;
+    };
+    let is_plain = url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !is_plain {
+        problems.push(at, "is more or less than scheme, host and path", help());
+        return None;
+    }
+    Some(url)
 }
 
 pub(super) fn admin_listen(section: &mut Section<'_>, problems: &mut Problems) -> SocketAddr {

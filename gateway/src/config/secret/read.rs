@@ -19,11 +19,11 @@ use crate::config::FileError;
 use crate::model::UnixMillis;
 
 /// Largest secret file, in bytes: room for every value allowed below with an RSA key in each.
-const FILE_BYTES_MAX: usize = 64 * 1024;
+pub(super) const FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// Most values of one secret. A rotation needs two; each further one is compared with every
 /// request.
-const VERSIONS_MAX: usize = 16;
+pub(super) const VERSIONS_MAX: usize = 16;
 
 /// The first line of a file with several values, up to its format's number.
 const SEVERAL_MARK: &[u8] = b"#sluice-secrets";

@@ -22,6 +22,7 @@ fn config(forwarded: ForwardedBy, trusted: &[&str]) -> IngestConfig {
         body_rate_min: 1,
         idle_deadline: second,
         drain: second,
+        public_url: None,
     }
 }
 
