@@ -35,6 +35,7 @@ mod telephone;
 pub mod testing;
 mod time;
 pub mod verification;
+pub mod view;
 mod warning;
 
 pub use adapter::{Adapter, Configured, description};

@@ -1,10 +1,12 @@
 //! Settings: how they are read, what is wrong with them, and pieces that many adapters share.
 
 mod mac_header;
+mod span;
 
 use serde::de::DeserializeOwned;
 
 pub use mac_header::{MacEncoding, MacHeader, MacInput};
+pub use span::Span;
 
 use crate::Adapter;
 

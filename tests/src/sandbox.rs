@@ -31,7 +31,7 @@ impl SeenReader for Known {
 }
 
 /// An adapter's state in memory, as calls of one time see it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Kept {
     now: UnixMillis,
     entries: Mutex<BTreeMap<Vec<u8>, StateEntry>>,
@@ -42,6 +42,13 @@ impl Kept {
     #[must_use]
     pub fn at(now: UnixMillis) -> Self {
         Self { now, entries: Mutex::default() }
+    }
+
+    /// What is in it, as calls of another time see it.
+    #[must_use]
+    pub fn seen_at(&self, now: UnixMillis) -> Self {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { now, entries: Mutex::new(entries.clone()) }
     }
 
     /// Commits what a call wrote.

@@ -1,5 +1,6 @@
 //! The store of a gateway that has stopped, read through the gateway's own library.
 
+use std::fs;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,6 +13,21 @@ use crate::ledger::Stored;
 
 /// Rows of one page, the most that storage gives.
 const PAGE: usize = 500;
+
+/// Removes it: the next gateway in this home starts on an empty one. The gateway must have ended.
+///
+/// # Errors
+///
+/// Where a file of it cannot be removed.
+pub fn remove(home: &Home) -> anyhow::Result<()> {
+    for entry in fs::read_dir(home.data()).context("reading the folder of the store")? {
+        let entry = entry.context("reading the folder of the store")?;
+        if entry.file_name().to_string_lossy().starts_with("sluice.db") {
+            fs::remove_file(entry.path()).context("removing the store")?;
+        }
+    }
+    Ok(())
+}
 
 /// Every stored request, newest first. The gateway must have ended: it locks its store.
 ///

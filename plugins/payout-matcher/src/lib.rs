@@ -22,16 +22,14 @@ mod view;
 
 use plugin_sdk::{
     Adapter, DeliveredEvent, Description, Inbound, Outcome, PausedAnswer, Rejection, Travels,
-    register_adapter, settings::Problem, verify_header,
+    register_adapter, settings::Problem, verify_header, view::Page,
 };
 
 pub use event::{Data, Publisher, Reported};
 pub use matching::Strategy;
 pub use phone::Phone;
-pub use settings::{
-    Assignment, CallPaths, Campaign, Fields, Names, Number, Receives, Settings, Span,
-};
-pub use view::{Calls, Page, Payouts};
+pub use settings::{Assignment, CallPaths, Campaign, Fields, Names, Number, Receives, Settings};
+pub use view::{Calls, Payouts};
 
 use settings::{DEFAULT_SECRET_HEADER, PAYTIA_CALL_ENDED};
 

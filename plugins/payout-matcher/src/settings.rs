@@ -2,11 +2,10 @@
 
 mod assignment;
 mod paths;
-mod span;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plugin_sdk::settings::{Problem, is_header_name};
+use plugin_sdk::settings::{Problem, Span, is_header_name};
 use plugin_sdk::{Country, Money};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,6 @@ use crate::phone;
 
 pub use assignment::{Assignment, Campaign};
 pub use paths::{CallPaths, Names};
-pub use span::Span;
 
 pub(crate) const DEFAULT_SECRET_HEADER: &str = "x-webhook-secret";
 

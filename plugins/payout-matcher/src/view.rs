@@ -1,5 +1,6 @@
 //! What operators may ask. Every list comes in pages.
 
+use plugin_sdk::view::{self, Page, Rows};
 use plugin_sdk::{Rejection, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,25 +11,10 @@ use crate::phone::Phone;
 use crate::settings::Settings;
 use crate::tables::{BALANCES, BY_CALLER, BY_TIME, CALLS, HISTORY, UNMATCHED};
 
-/// Rows of a page that names no number of its own.
-const ROWS: u32 = 50;
-/// Most rows of a page.
-const ROWS_MAX: u32 = 200;
-
 pub(crate) const CALLS_VIEW: &str = "calls";
 pub(crate) const PUBLISHERS_VIEW: &str = "publishers";
 pub(crate) const UNMATCHED_VIEW: &str = "unmatched";
 pub(crate) const PAYOUTS_VIEW: &str = "payouts";
-
-/// Which page.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Page {
-    /// Rows of the page, from 1 to 200.
-    pub limit: Option<u32>,
-    /// `next` of the page before; absent: the first page.
-    pub after: Option<String>,
-}
 
 /// Which calls.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -55,15 +41,6 @@ pub struct Payouts {
     /// `next` of the page before; absent: the first page.
     #[serde(default)]
     pub after: Option<String>,
-}
-
-/// A page of rows.
-#[derive(Debug, Serialize)]
-struct Rows<T> {
-    rows: Vec<T>,
-    /// Where the next page begins; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -129,11 +106,11 @@ pub(crate) fn answer(
     parameters: &str,
 ) -> Result<String, Rejection> {
     match name {
-        CALLS_VIEW => calls(&read(parameters)?, settings),
-        PUBLISHERS_VIEW => publishers(&read(parameters)?),
-        UNMATCHED_VIEW => unmatched(&read(parameters)?),
-        PAYOUTS_VIEW => payouts(&read(parameters)?, settings),
-        _ => Err(Rejection::new(404, "no_such_view", "there is no view of this name")),
+        CALLS_VIEW => calls(&view::parameters(parameters)?, settings),
+        PUBLISHERS_VIEW => publishers(&view::parameters(parameters)?),
+        UNMATCHED_VIEW => unmatched(&view::parameters(parameters)?),
+        PAYOUTS_VIEW => payouts(&view::parameters(parameters)?, settings),
+        _ => Err(view::unknown()),
     }
 }
 
@@ -142,9 +119,9 @@ fn calls(asked: &Calls, settings: &Settings) -> Result<String, Rejection> {
         Ok(CALLS.get(id)?.map(|call| call_row(&call, settings)))
     };
     if let Some(id) = &asked.call_id {
-        return write(&Rows { rows: Vec::from_iter(row(id)?), next: None });
+        return view::answer(&Rows { rows: Vec::from_iter(row(id)?), next: None });
     }
-    let limit = limit(asked.limit)?;
+    let limit = view::limit(asked.limit)?;
     let after = asked.after.as_deref().map(place).transpose()?;
     let keys: Vec<(u64, String)> = match (&asked.caller, after) {
         (Some(caller), after) => {
@@ -163,57 +140,57 @@ fn calls(asked: &Calls, settings: &Settings) -> Result<String, Rejection> {
             found.into_iter().map(|(key, ())| key).collect()
         }
     };
-    let next = next(&keys, limit, |(start, id)| format!("{start}/{id}"));
+    let next = view::next(&keys, limit, |(start, id)| format!("{start}/{id}"));
     let mut rows = Vec::with_capacity(keys.len());
     for (_, id) in &keys {
         rows.extend(row(id)?);
     }
-    write(&Rows { rows, next })
+    view::answer(&Rows { rows, next })
 }
 
 fn publishers(page: &Page) -> Result<String, Rejection> {
-    let limit = limit(page.limit)?;
+    let limit = view::limit(page.limit)?;
     let mut scan = BALANCES.all();
     if let Some(after) = &page.after {
         scan = scan.after(after);
     }
     let found = scan.first(limit)?;
-    let next = next(&found, limit, |(publisher, _)| publisher.clone());
+    let next = view::next(&found, limit, |(publisher, _)| publisher.clone());
     let rows = found.into_iter().map(|(publisher, pending_balance_cents)| PublisherRow {
         publisher,
         pending_balance_cents,
     });
-    write(&Rows { rows: rows.collect(), next })
+    view::answer(&Rows { rows: rows.collect(), next })
 }
 
 fn unmatched(page: &Page) -> Result<String, Rejection> {
-    let limit = limit(page.limit)?;
+    let limit = view::limit(page.limit)?;
     let mut scan = UNMATCHED.all().descending();
     if let Some(after) = &page.after {
         scan = scan.until(place(after)?);
     }
     let found = scan.first(limit)?;
-    let next = next(&found, limit, |((at, request), _)| format!("{at}/{request}"));
+    let next = view::next(&found, limit, |((at, request), _)| format!("{at}/{request}"));
     let rows = found
         .into_iter()
         .map(|((at, _), row): (_, Unmatched)| Timed { received_at: time(at), row })
         .collect();
-    write(&Rows { rows, next })
+    view::answer(&Rows { rows, next })
 }
 
 fn payouts(asked: &Payouts, settings: &Settings) -> Result<String, Rejection> {
-    let limit = limit(asked.limit)?;
+    let limit = view::limit(asked.limit)?;
     let mut scan = HISTORY.under((&asked.call_id,));
     if let Some(after) = &asked.after {
         let (at, request) = place(after)?;
         scan = scan.after((&asked.call_id, at, request));
     }
     let found = scan.first(limit)?;
-    let next = next(&found, limit, |((_, at, request), _)| format!("{at}/{request}"));
+    let next = view::next(&found, limit, |((_, at, request), _)| format!("{at}/{request}"));
     let rows =
         found.into_iter().map(|((_, at, _), row)| Timed { received_at: time(at), row }).collect();
     let call = CALLS.get(&asked.call_id)?.map(|call| call_row(&call, settings));
-    write(&History { call, page: Rows { rows, next } })
+    view::answer(&History { call, page: Rows { rows, next } })
 }
 
 fn call_row(call: &Call, settings: &Settings) -> CallRow {
@@ -239,40 +216,14 @@ fn call_row(call: &Call, settings: &Settings) -> CallRow {
     }
 }
 
-fn limit(asked: Option<u32>) -> Result<u32, Rejection> {
-    match asked.unwrap_or(ROWS) {
-        limit @ 1..=ROWS_MAX => Ok(limit),
-        _ => Err(wrong("`limit` is from 1 to 200")),
-    }
-}
-
-/// Where the page after a full one begins.
-fn next<T>(rows: &[T], limit: u32, place: impl FnOnce(&T) -> String) -> Option<String> {
-    let full = u32::try_from(rows.len()).is_ok_and(|rows| rows == limit);
-    rows.last().filter(|_| full).map(place)
-}
-
 /// A time and an id, as `next` has them.
 fn place(after: &str) -> Result<(u64, &str), Rejection> {
     after
         .split_once('/')
         .and_then(|(time, id)| Some((time.parse().ok()?, id)))
-        .ok_or_else(|| wrong("`after` is not the `next` of a page"))
+        .ok_or_else(view::not_a_place)
 }
 
 fn time(millis: u64) -> Option<Time> {
     Time::read(&millis.to_string(), None).ok().flatten()
-}
-
-fn read<'a, T: Deserialize<'a>>(parameters: &'a str) -> Result<T, Rejection> {
-    serde_json::from_str(parameters).map_err(|error| wrong(&error.to_string()))
-}
-
-fn write(answer: &impl Serialize) -> Result<String, Rejection> {
-    serde_json::to_string(answer)
-        .map_err(|error| Rejection::new(500, "unwritable", error.to_string()))
-}
-
-fn wrong(detail: &str) -> Rejection {
-    Rejection::new(400, "bad_parameters", detail)
 }

@@ -23,16 +23,24 @@ impl Stage {
         (Self::Ended, "com.paytia.call.ended", "A call ended"),
     ];
 
-    /// An end time or a hang-up ends a call, an answer time answers it. One that cannot be read
-    /// is there all the same.
+    /// An end time or a hang-up ends a call, an answer time answers it.
     pub(crate) fn of(record: &Record<'_>, data: &Data<'_>) -> Self {
-        let is_there = |field| !matches!(record.value(field).time(None), Ok(None));
+        let is_there = |field| is_there(record, field);
         if !data.hangup.is_empty() || is_there(Field::Intimee) || is_there(Field::Outtimee) {
             Self::Ended
         } else if is_there(Field::Outtimea) {
             Self::Answered
         } else {
             Self::Progressed
+        }
+    }
+
+    /// The same for who knows the call: what is told of an answer after the first event that did is
+    /// progress.
+    pub(crate) fn after_answer(self, first_answer: bool) -> Self {
+        match self {
+            Self::Answered if !first_answer => Self::Progressed,
+            Self::Answered | Self::Progressed | Self::Ended => self,
         }
     }
 
@@ -48,6 +56,11 @@ impl Stage {
             Self::Ended => data.inbound.ended_at.max(data.outbound.ended_at),
         }
     }
+}
+
+/// Whether a record has a time in this field. One that cannot be read is there all the same.
+pub(crate) fn is_there(record: &Record<'_>, field: Field) -> bool {
+    !matches!(record.value(field).time(None), Ok(None))
 }
 
 /// The correlation key: Paytia sends no id of the call, but its originator, its two numbers and its

@@ -7,9 +7,13 @@
 mod call;
 mod encoding;
 mod event;
+mod memory;
 mod record;
 mod settings;
 mod sip;
+mod view;
+
+use std::borrow::Cow;
 
 use plugin_sdk::{
     Adapter, Answer, Description, Document, Event, Key, Outcome, Reader, Rejection, Travels,
@@ -21,16 +25,17 @@ use plugin_sdk::{
 pub use event::{Data, Durations, Hangup, Inbound, Outbound, Sip};
 pub use record::{Field, Record};
 pub use settings::Settings;
+pub use view::{Agents, Calls};
 
-use call::Stage;
+use call::{Stage, is_there};
+use memory::{RETRY_WINDOW_SECONDS, Said};
 use settings::DEFAULT_SECRET_HEADER;
 
 /// Paytia takes any 2xx.
 const ANSWER_BODY: &str = "{}";
 
-/// Paytia names nothing that would tell a retry from the same progress again. Its newer webhooks
-/// are sent again after 1, 5 and 30 minutes.
-const RETRY_WINDOW_SECONDS: u64 = 5 * 60;
+/// What is kept in the state. To be raised where it no longer reads the same.
+const STATE_VERSION: u32 = 1;
 
 /// The adapter.
 #[derive(Debug)]
@@ -57,6 +62,12 @@ impl Adapter for PaytiaCdr {
                 "hmac_key",
                 Travels::Key,
                 "Key of the MAC that setting `hmac` describes",
+            )
+            .state_version(STATE_VERSION)
+            .view::<Calls>(view::CALLS_VIEW, "Calls, the last first")
+            .view::<Agents>(
+                view::AGENTS_VIEW,
+                "What agents' calls come to by day, the last day first",
             )
             .fact("call_key", "Call")
             .fact("originator", "Originator")
@@ -94,6 +105,10 @@ impl Adapter for PaytiaCdr {
             take(settings, document, &digest)
         })
     }
+
+    fn view(_: &Settings, name: &str, parameters: &str) -> Result<String, Rejection> {
+        view::answer(name, parameters)
+    }
 }
 
 /// Makes the event of a record. `digest` tells records apart.
@@ -105,8 +120,16 @@ fn take(
     let record = document.value;
     let mut read = Reader::new();
     let data = Data::read(&record, settings, &mut read);
-    let stage = Stage::of(&record, &data);
-    let key = Key::new(["record", digest]).window_seconds(RETRY_WINDOW_SECONDS);
+    let mut stage = Stage::of(&record, &data);
+    let mut parts = vec![Cow::Borrowed("record"), Cow::Borrowed(digest)];
+    if let Some(call_key) = &data.call_key {
+        let answer = is_there(&record, Field::Outtimea);
+        let said = Said { digest, answer, end: stage == Stage::Ended };
+        let place = memory::note(call_key, &data, said, settings)?;
+        stage = stage.after_answer(place.first_answer);
+        parts.push(Cow::Owned(place.number.to_string()));
+    }
+    let key = Key::new(parts.iter().map(AsRef::as_ref)).window_seconds(RETRY_WINDOW_SECONDS);
     let event = Event::new(stage.event_type(), &data)?
         .subject(data.call_key.as_deref())
         .time(stage.time(&data))

@@ -15,7 +15,7 @@ use sluice_tests::artifacts::workspace;
 
 use self::coverage::Coverage;
 use super::fixtures::home::Cases;
-use super::fixtures::sandboxed::Sandboxed;
+use super::fixtures::sandboxed::{Memory, Sandboxed};
 use super::random::Random;
 
 /// Requests each adapter is given, and how many of them must be mutations that became events.
@@ -77,15 +77,10 @@ fn try_adapter(adapter: &str, mut random: Random) -> Vec<String> {
     let started = Instant::now();
     let cases = Cases::of(adapter);
     let runner = Sandboxed::start(&cases);
-    let mut fixtures = accepted(&cases, &runner);
+    let fixtures = accepted(&cases, &runner);
     let pool = generate::Pool::of(&cases.all);
     let wanted = if sluice_tests::long() { CASES_LONG } else { CASES };
-    let mut made_wanted = wanted / (CASES / MADE_EVENTS);
-    if fixtures.is_empty() && runner.is_stateful() {
-        // What it makes depends on what came before, and here nothing did.
-        fixtures = cases.all.iter().collect();
-        made_wanted = 0;
-    }
+    let made_wanted = wanted / (CASES / MADE_EVENTS);
     assert!(!fixtures.is_empty(), "{adapter} accepts none of its fixtures");
     let (mut coverage, mut failures) = (Coverage::default(), Vec::new());
     while coverage.cases < wanted || coverage.mutations_made < made_wanted {
@@ -93,16 +88,16 @@ fn try_adapter(adapter: &str, mut random: Random) -> Vec<String> {
             failures.push(format!("{adapter}: too few mutations become events\n{coverage}"));
             break;
         }
-        let fixture = fixtures[random.index(fixtures.len())];
+        let (fixture, memory) = &fixtures[random.index(fixtures.len())];
         let arbitrary = random.below(ARBITRARY) == 0;
-        let mut case = fixture.clone();
+        let mut case = Case::clone(fixture);
         if arbitrary {
             generate::replace(&mut case, &pool, &mut random);
         } else {
             mutate::mutate(&mut case, &pool, &mut random);
         }
         sign::sign(adapter, &mut case);
-        match end_of(&runner, &case) {
+        match end_of(&runner, memory, &case) {
             Ok(ended) => coverage.count(arbitrary, &ended, runner.is_verified(&case, &ended)),
             Err(what) => failures.push(format!("{adapter}: {what}\n{:?}", case.request)),
         }
@@ -114,20 +109,22 @@ fn try_adapter(adapter: &str, mut random: Random) -> Vec<String> {
     failures
 }
 
-/// The fixtures that become events as they are.
-fn accepted<'c>(cases: &'c Cases, runner: &Sandboxed<'_>) -> Vec<&'c Case> {
-    let makes_events = |case: &&Case| {
-        let ended = runner.call(case, Default::default());
+/// The fixtures whose requests become events, each with what its adapter remembers before.
+fn accepted<'c>(cases: &'c Cases, runner: &Sandboxed<'_>) -> Vec<(&'c Case, Memory)> {
+    let requests = cases.all.iter().filter(|case| case.consume.is_none());
+    let played = requests.filter_map(|case| Some((case, runner.before(case).ok()?.0)));
+    let makes_events = |(case, memory): &(&Case, Memory)| {
+        let ended = runner.call(memory, case);
         let verified = runner.is_verified(case, &ended);
         verified && matches!(&ended.end, End::Outcome(outcome) if !outcome.events.is_empty())
     };
-    cases.all.iter().filter(makes_events).collect()
+    played.filter(makes_events).collect()
 }
 
 /// How the call ended, or what is wrong with that.
-fn end_of(runner: &Sandboxed<'_>, case: &Case) -> Result<CallEnd, String> {
+fn end_of(runner: &Sandboxed<'_>, memory: &Memory, case: &Case) -> Result<CallEnd, String> {
     for _ in 0..DEADLINE_RUNS {
-        let ended = runner.call(case, Default::default());
+        let ended = runner.call(memory, case);
         match &ended.end {
             End::Outcome(_) | End::Rejection(_) => return Ok(ended),
             End::Trap(why) => return Err(format!("trap: {why}")),

@@ -4,10 +4,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Ten years: nothing here is kept longer.
+/// Ten years: nothing is kept longer.
 const MILLIS_MAX: u64 = 3650 * 24 * 60 * 60 * 1000;
 
-/// A span of time, written as `90s`, `15m`, `24h` or `30d`.
+/// A span of time up to ten years, written as `90s`, `15m`, `24h` or `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(u64);
 
