@@ -11,6 +11,10 @@ pub enum Fault {
     ApplyAtOnce,
     /// Drain every listener at a reload: breaks promise 8.
     DrainAtReload,
+    /// Take connections until no descriptor is left: breaks promise 9.
+    UseAllDescriptors,
+    /// Try to accept again at once where no descriptor is left: breaks promise 9.
+    SpinOnAccept,
 }
 
 impl Fault {
@@ -23,6 +27,8 @@ impl Fault {
             Ok("ack-before-commit") => Some(Self::AckBeforeCommit),
             Ok("apply-at-once") => Some(Self::ApplyAtOnce),
             Ok("drain-at-reload") => Some(Self::DrainAtReload),
+            Ok("use-all-descriptors") => Some(Self::UseAllDescriptors),
+            Ok("spin-on-accept") => Some(Self::SpinOnAccept),
             Ok(_) | Err(_) => None,
         });
         *chosen == Some(self)

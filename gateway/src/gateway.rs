@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::adapter::Sandbox;
 use crate::admin::Phase;
 use crate::config::{self, Config, Look, Problems, Secret};
-use crate::ingest::{PauseSwitches, RefusedRing};
+use crate::ingest::{self, PauseSwitches, RefusedRing};
 use crate::model::{Clock, SystemClock};
 use crate::reload::watch::Known;
 use crate::snapshot::{self, OnBrokenAdapter, Snapshot};
@@ -124,6 +124,7 @@ const BLOCKING_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2)
 const FIRST_GENERATION: u64 = 1;
 
 fn prepare(options: &Options) -> Result<Shared, StartError> {
+    ingest::raise_limit();
     telemetry::install_tls_provider();
     let metrics = Metrics::install()?;
     telemetry::ingest::describe();

@@ -22,6 +22,7 @@ mod bound;
 mod call;
 mod client;
 mod connection;
+mod descriptors;
 mod door;
 mod handler;
 mod listener;
@@ -42,6 +43,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::admission::PauseSwitches;
 use self::bound::{Bound, Count};
+use self::descriptors::connections_max;
+pub(crate) use self::descriptors::raise_limit;
 pub(crate) use self::door::set_access;
 pub use self::listener::Listener;
 pub use self::refused::{
@@ -117,7 +120,8 @@ impl Ingest {
     #[must_use]
     pub fn new(first: Vec<Listener>, parts: Parts) -> Self {
         let Parts { snapshot, storage, clock, ring, switches, calls } = parts;
-        let connections = Bound::new(snapshot.load().config.ingest.connections_max);
+        let connections =
+            Bound::new(connections_max(snapshot.load().config.ingest.connections_max));
         let shared = Shared {
             routing: Routing::new(Arc::clone(&snapshot)),
             source: snapshot,
@@ -160,6 +164,7 @@ impl Shared {
     /// Lets go of the snapshot before the current one, and takes up its bounds.
     fn take_up(&self) {
         self.routing.current();
-        self.connections.resize(self.source.load().config.ingest.connections_max);
+        let configured = self.source.load().config.ingest.connections_max;
+        self.connections.resize(connections_max(configured));
     }
 }

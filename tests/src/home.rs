@@ -291,6 +291,36 @@ impl Home {
         Gateway::start_by(command, self, number, &environment).await
     }
 
+    /// Starts it with so many descriptors and no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub async fn start_limited(
+        &self,
+        descriptors: u64,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Gateway> {
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={descriptors}:{descriptors}"));
+        command.arg(artifacts::gateway()?);
+        self.start_by(command, environment).await
+    }
+
+    /// Starts it by another command, to which its arguments are added.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub async fn start_by(
+        &self,
+        command: Command,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Gateway> {
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        Gateway::start_by(command, self, number, environment).await
+    }
+
     /// Runs another command of `sluice` to its end, in the home's folder.
     ///
     /// # Errors

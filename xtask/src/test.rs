@@ -26,13 +26,15 @@ const SUITE_MAX: Duration = Duration::from_secs(20 * 60);
 /// The same with `--long`.
 const LONG_SUITE_MAX: Duration = Duration::from_secs(120 * 60);
 
-/// Programs that tests run: the proxies that we ship configurations for, and what makes their
-/// certificates.
-const PROGRAMS: [Need; 4] = [
+/// Programs that tests run: the proxies that we ship configurations for, what makes their
+/// certificates, and what attacks slowly.
+const PROGRAMS: [Need; 5] = [
     Need { package: "nginx-light", probe: &["nginx", "-v"] },
     Need { package: "haproxy", probe: &["haproxy", "-v"] },
     Need { package: "caddy", probe: &["caddy", "version"] },
     Need { package: "openssl", probe: &["openssl", "version"] },
+    // It has no way to be asked its version: it prints its options and fails.
+    Need { package: "slowhttptest", probe: &["sh", "-c", "command -v slowhttptest"] },
 ];
 
 /// Which tests to run.

@@ -16,6 +16,7 @@ use super::phase::Deadlines;
 use super::socket::{Peer, Socket};
 use super::{Drained, Shared};
 use crate::config::{IngestConfig, Listen, ListenerConfig};
+use crate::faults::Fault;
 use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::{
     AcceptFailed, ConnectionPanicked, ConnectionsAtLimit, DrainBegan, DrainEnded,
@@ -215,7 +216,8 @@ impl Acceptor {
     }
 
     fn failed(&mut self, error: &io::Error) {
-        let pause = (!concerns_one_connection(error)).then_some(self.pause);
+        let pauses = !concerns_one_connection(error) && !Fault::SpinOnAccept.is_on();
+        let pause = pauses.then_some(self.pause);
         AcceptFailed { error, pause }.emit();
         if let Some(pause) = pause {
             self.not_before = Some(Instant::now() + pause);

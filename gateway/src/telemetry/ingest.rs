@@ -270,6 +270,27 @@ impl Happening for ConnectionsAtLimit {
     }
 }
 
+/// The process may not have descriptors for as many connections as are configured.
+#[derive(Debug)]
+pub struct DescriptorsFew {
+    pub configured: usize,
+    /// What is taken instead.
+    pub connections_max: usize,
+    /// What the process may have.
+    pub descriptors: u64,
+}
+
+impl Happening for DescriptorsFew {
+    fn emit(self) {
+        tracing::warn!(
+            configured = self.configured,
+            connections_max = self.connections_max,
+            descriptors = self.descriptors,
+            "Fewer connections are taken than configured: the limit of open files is low."
+        );
+    }
+}
+
 /// A connection could not be accepted.
 #[derive(Debug)]
 pub struct AcceptFailed<'a> {

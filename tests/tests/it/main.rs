@@ -28,6 +28,7 @@ mod reload;
 mod sandbox;
 mod secrecy;
 mod secrets;
+mod slow;
 mod state;
 mod supply;
 mod views;

@@ -1,0 +1,113 @@
+//! A provider that posts at a steady rate, whatever else goes on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use sluice_tests::http::Connection;
+use sluice_tests::provider::vkyc_payload;
+use sluice_tests::{long, vkyc_request};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+/// Requests in a second: a busy provider, and no load that matters.
+const RATE: u32 = 50;
+
+/// A healthy provider gives up after this.
+const GIVES_UP: Duration = Duration::from_secs(5);
+
+/// What a provider saw.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Of each request, how long it took; none: it was not answered 200 in time.
+    took: Vec<Option<Duration>>,
+}
+
+impl Seen {
+    pub(super) fn failed(&self) -> usize {
+        self.took.iter().filter(|took| took.is_none()).count()
+    }
+
+    pub(super) fn p99(&self) -> Duration {
+        let mut took: Vec<Duration> = self.took.iter().flatten().copied().collect();
+        took.sort();
+        took[(took.len() * 99 / 100).min(took.len() - 1)]
+    }
+
+    /// Whether the slowest hundredth took at most twice what it took before. Nothing may have failed.
+    #[track_caller]
+    pub(super) fn is_unharmed(&self, before: &Self, what: &str) -> bool {
+        // Other tests run beside this one, and one of their bursts is longer than what is measured:
+        // below this, twice nearly nothing is still nearly nothing. Alone it is a tenth of that.
+        let floor = Duration::from_millis(if long() { 25 } else { 250 });
+        println!(
+            "{what}: {} healthy requests, {} failed, p99 {:.1?}; before, {} requests, p99 {:.1?}",
+            self.took.len(),
+            self.failed(),
+            self.p99(),
+            before.took.len(),
+            before.p99(),
+        );
+        assert_eq!((before.failed(), self.failed()), (0, 0), "{what}");
+        self.p99() <= (before.p99() * 2).max(floor)
+    }
+}
+
+/// Posts until told to stop: every second request over a connection that it keeps, the others over
+/// one of their own.
+#[derive(Default)]
+pub(super) struct Healthy {
+    sent: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Healthy {
+    pub(super) async fn run(&self, to: SocketAddr) -> Seen {
+        let kept = Arc::new(Mutex::new(None));
+        let mut sending = JoinSet::new();
+        let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
+        while !self.stop.load(Ordering::Relaxed) {
+            tick.tick().await;
+            let number = self.sent.fetch_add(1, Ordering::Relaxed);
+            let kept = number.is_multiple_of(2).then(|| Arc::clone(&kept));
+            sending.spawn(async move {
+                let due = Instant::now();
+                let posted = tokio::time::timeout(GIVES_UP, post(to, number, kept)).await;
+                matches!(posted, Ok(Ok(200))).then(|| due.elapsed())
+            });
+        }
+        self.stop.store(false, Ordering::Relaxed);
+        Seen { took: sending.join_all().await }
+    }
+
+    /// For some time, with nothing else going on.
+    pub(super) async fn alone(&self, to: SocketAddr, time: Duration) -> Seen {
+        let (seen, ()) = tokio::join!(self.run(to), async {
+            tokio::time::sleep(time).await;
+            self.stop();
+        });
+        seen
+    }
+
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn post(
+    to: SocketAddr,
+    number: usize,
+    kept: Option<Arc<Mutex<Option<Connection>>>>,
+) -> anyhow::Result<u16> {
+    let request = vkyc_request(vkyc_payload(&format!("healthy-{number}")));
+    let Some(kept) = kept else {
+        return Ok(Connection::open(to).await?.send(request).await?.status);
+    };
+    let mut kept = kept.lock().await;
+    if kept.is_none() {
+        *kept = Some(Connection::open(to).await?);
+    }
+    let Some(connection) = kept.as_mut() else { anyhow::bail!("no connection") };
+    Ok(connection.send(request).await?.status)
+}
