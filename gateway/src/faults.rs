@@ -15,6 +15,67 @@ pub enum Fault {
     UseAllDescriptors,
     /// Try to accept again at once where no descriptor is left: breaks promise 9.
     SpinOnAccept,
+    /// Commit a call's request before its state: breaks promise 2.
+    CommitInParts,
+}
+
+/// A step of the writer's transaction for a call that changes state. The process can be made to end
+/// there as by `kill -9`: at the n-th time, where `SLUICE_CRASH` is `NAME:n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashPoint {
+    /// The transaction is open, nothing of the call is written.
+    BeforeRequest,
+    /// Its request is written.
+    AfterRequest,
+    /// Its events are, with idempotency keys and deliveries.
+    AfterEvents,
+    /// One entry of state is.
+    InState,
+    /// All of it is.
+    AfterState,
+    /// The whole group is.
+    BeforeCommit,
+    /// The group is on disk, and nobody was answered.
+    AfterCommit,
+}
+
+impl CrashPoint {
+    /// Every point, with its name in `SLUICE_CRASH`.
+    pub const ALL: [(&'static str, Self); 7] = [
+        ("before-request", Self::BeforeRequest),
+        ("after-request", Self::AfterRequest),
+        ("after-events", Self::AfterEvents),
+        ("in-state", Self::InState),
+        ("after-state", Self::AfterState),
+        ("before-commit", Self::BeforeCommit),
+        ("after-commit", Self::AfterCommit),
+    ];
+
+    /// Ends the process where it is to end here now.
+    #[cfg(feature = "faults")]
+    pub fn reached(self) {
+        use std::sync::OnceLock;
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        static CHOSEN: OnceLock<Option<(CrashPoint, u64)>> = OnceLock::new();
+        static TIMES: AtomicU64 = AtomicU64::new(0);
+        let chosen = CHOSEN.get_or_init(|| {
+            let text = std::env::var("SLUICE_CRASH").ok()?;
+            let (name, count) = text.split_once(':')?;
+            let point = Self::ALL.iter().find(|(known, _)| *known == name)?.1;
+            Some((point, count.parse().ok()?))
+        });
+        if let Some((point, count)) = chosen
+            && *point == self
+            && TIMES.fetch_add(1, Ordering::Relaxed) + 1 == *count
+        {
+            std::process::abort();
+        }
+    }
+
+    /// Nothing, in this build.
+    #[cfg(not(feature = "faults"))]
+    pub const fn reached(self) {}
 }
 
 impl Fault {
@@ -29,6 +90,7 @@ impl Fault {
             Ok("drain-at-reload") => Some(Self::DrainAtReload),
             Ok("use-all-descriptors") => Some(Self::UseAllDescriptors),
             Ok("spin-on-accept") => Some(Self::SpinOnAccept),
+            Ok("commit-in-parts") => Some(Self::CommitInParts),
             Ok(_) | Err(_) => None,
         });
         *chosen == Some(self)

@@ -253,6 +253,15 @@ impl Gateway {
         Ok(())
     }
 
+    /// How it ended, where it has.
+    ///
+    /// # Errors
+    ///
+    /// Where the system does not say.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child.try_wait().context("asking how the gateway ended")
+    }
+
     /// Kills it at once, as `kill -9` does.
     pub fn kill9(mut self) {
         end(&mut self.child);

@@ -15,9 +15,11 @@ mod component;
 mod traffic;
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice::faults::CrashPoint;
 use sluice_tests::wait::wait_until;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -29,6 +31,9 @@ use crate::random::Random;
 
 /// Connections that send at once.
 const CLIENTS: usize = 8;
+
+/// The signal by which a process ends itself.
+const SIGABRT: i32 = 6;
 
 /// How long one round may take to get its answers.
 const ROUND_MAX: Duration = Duration::from_secs(60);
@@ -81,26 +86,96 @@ async fn sixty_four_reports_at_once_over_eight_calls_equal_some_serial_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_with_kills_come_to_what_the_model_says() {
     let (kills, histories) = if sluice_tests::long() { (220, 23) } else { (50, 8) };
+    let (audit, _) = histories_with(kills, histories, |_, random| End::Kill(random.next())).await;
+    println!("{kills} kills, {} histories: {audit}", kills * histories);
+    audit.assert_model_agrees();
+    audit.assert_lively();
+}
+
+/// The same with an end of the process at each step of the writer's transaction in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn histories_with_crashes_inside_a_commit_come_to_what_the_model_says() {
+    let (crashes, histories) = if sluice_tests::long() { (224, 23) } else { (28, 8) };
+    let point = |round: usize, random: &mut Random| {
+        let (name, _) = CrashPoint::ALL[round % CrashPoint::ALL.len()];
+        End::Crash { name, count: 1 + random.below(80), in_parts: false }
+    };
+    let (audit, by_point) = histories_with(crashes, histories, point).await;
+    println!("crashes {by_point:?}, {} histories: {audit}", crashes * histories);
+    for (name, _) in CrashPoint::ALL {
+        assert!(by_point.contains_key(name), "no crash at `{name}`: {by_point:?}");
+    }
+    audit.assert_model_agrees();
+    audit.assert_lively();
+}
+
+/// The control: where a call's request is committed before its state, a crash between them shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_commits_in_parts_fails_this_test() {
+    let point = |_: usize, random: &mut Random| End::Crash {
+        name: "in-state",
+        count: 1 + random.below(40),
+        in_parts: true,
+    };
+    let (audit, _) = histories_with(4, 8, point).await;
+    println!("committed in parts: {audit}");
+    assert!(audit.disagreements() > 0, "a request without its state must show");
+}
+
+/// How a round ends.
+enum End {
+    /// By `kill -9`, after some answers, of which this number decides.
+    Kill(u64),
+    /// By itself, at a step of a commit; at the end of the round where that was never reached.
+    Crash { name: &'static str, count: u64, in_parts: bool },
+}
+
+/// Runs so many histories in each round, the rest of one in the next. Returns what the store came to,
+/// and how often the process ended by itself at each step.
+async fn histories_with(
+    rounds: usize,
+    histories: usize,
+    end: impl Fn(usize, &mut Random) -> End,
+) -> (Audit, BTreeMap<&'static str, usize>) {
     let mut random = Random::new();
     let home = home().unwrap();
     let book = Arc::new(Book::default());
     let mut left: Vec<(usize, Step)> = Vec::new();
-    for round in 0..kills {
-        let gateway = home.start_with(&[]).await.unwrap();
+    let mut crashes = BTreeMap::new();
+    for round in 0..rounds {
         let first = round * histories;
         let new = (first..first + histories).flat_map(|history| {
             traffic::steps(history, random.next()).into_iter().map(move |step| (history, step))
         });
         left.extend(new);
-        let target =
-            book.answered() + 1 + usize::try_from(random.below(left.len() as u64)).unwrap();
+        let end = end(round, &mut random);
+        let environment = end.environment();
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut gateway = home.start_with(&environment).await.unwrap();
+        let some = match &end {
+            End::Kill(roll) => 1 + usize::try_from(roll % left.len() as u64).unwrap(),
+            End::Crash { .. } => usize::MAX,
+        };
+        let target = book.answered().saturating_add(some);
         let (steps, mut clients) = book.clients(&gateway, std::mem::take(&mut left), CLIENTS);
-        wait_until("answers", ROUND_MAX, || {
-            let reached = book.answered() >= target;
-            async move { reached.then_some(()) }
+        wait_until("answers, or the end of the gateway", ROUND_MAX, || {
+            let over =
+                book.answered() >= target || steps.is_empty() || gateway.ended().unwrap().is_some();
+            async move { over.then_some(()) }
         })
         .await
         .unwrap();
+        if let End::Crash { name, .. } = &end {
+            // What is under way where no step is left is answered, or cut off as by a kill.
+            while let Some(ended) = clients.join_next().await {
+                ended.unwrap();
+            }
+            if let Some(status) = gateway.ended().unwrap() {
+                assert_eq!(status.signal(), Some(SIGABRT), "at `{name}`: {status}");
+                *crashes.entry(*name).or_default() += 1;
+            }
+        }
         gateway.kill9();
         while let Some(ended) = clients.join_next().await {
             ended.unwrap();
@@ -113,10 +188,22 @@ async fn histories_with_kills_come_to_what_the_model_says() {
         ended.unwrap();
     }
     assert!(steps.take().is_empty(), "everything was answered in the end");
-    let audit = Audit::of(&home, gateway, &book).await;
-    println!("{kills} kills, {} histories: {audit}", kills * histories);
-    audit.assert_model_agrees();
-    audit.assert_lively();
+    (Audit::of(&home, gateway, &book).await, crashes)
+}
+
+impl End {
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Kill(_) => Vec::new(),
+            Self::Crash { name, count, in_parts } => {
+                let mut all = vec![("SLUICE_CRASH", format!("{name}:{count}"))];
+                if *in_parts {
+                    all.push(("SLUICE_FAULT", "commit-in-parts".to_owned()));
+                }
+                all
+            }
+        }
+    }
 }
 
 /// Statuses and strategies that came about.

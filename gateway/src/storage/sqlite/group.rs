@@ -12,6 +12,7 @@ use super::encode::{Prepared, PreparedEvent, array, disposition_number, sql, uns
 use super::keys::{KeyMap, KeyProbe, KnownKey, SLOTS};
 use super::queue::{Handover, Turn};
 use super::writer::Writer;
+use crate::faults::{CrashPoint, Fault};
 use crate::model::{
     Answer, AttemptOutcome, AttemptRecord, DeliveryId, DeliveryState, DestinationName, Disposition,
     UnixMillis,
@@ -141,13 +142,22 @@ impl Writer<'_> {
             answer: &commit.answer,
             json: &commit.answer_json,
         };
+        let stateful = commit.state.is_some();
+        reached(stateful, CrashPoint::BeforeRequest);
         let request = self.insert_request(commit, &row, new.len())?;
+        reached(stateful, CrashPoint::AfterRequest);
         for event in new {
             self.insert_event(group, commit, request, event)?;
+        }
+        reached(stateful, CrashPoint::AfterEvents);
+        if stateful && Fault::CommitInParts.is_on() {
+            self.sql.commit.execute([])?;
+            self.sql.begin.execute([])?;
         }
         if let Some(state) = &commit.state {
             self.change_state(&commit.adapter, state)?;
         }
+        reached(stateful, CrashPoint::AfterState);
         if commit.disposition == Disposition::Quarantined {
             group.quarantined += 1;
         }
@@ -381,6 +391,13 @@ impl Writer<'_> {
 impl Group {
     pub(super) fn new_keys(&self) -> usize {
         self.keys.len()
+    }
+}
+
+/// Crash points are for calls that change state.
+fn reached(stateful: bool, point: CrashPoint) {
+    if stateful {
+        point.reached();
     }
 }
 

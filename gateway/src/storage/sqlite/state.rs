@@ -9,6 +9,7 @@ use super::open::{self, OpenError};
 use super::shared::{Namespace, Shared};
 use super::writer::Writer;
 use super::{SqliteStorage, failure};
+use crate::faults::CrashPoint;
 use crate::model::{
     AdapterName, Scanned, StateEntry, StateRange, StateReads, StateVersion, StateWrite, UnixMillis,
     is_live,
@@ -297,6 +298,7 @@ impl Writer<'_> {
                     self.sql.delete_state.execute(params![namespace, write.key])?;
                 }
             }
+            CrashPoint::InState.reached();
         }
         Ok(())
     }

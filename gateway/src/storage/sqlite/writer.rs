@@ -27,6 +27,7 @@ use super::shared::Shared;
 use super::start::Opened;
 use super::statements::Statements;
 use super::times::Moment;
+use crate::faults::CrashPoint;
 use crate::storage::StorageError;
 
 /// Keys moved into the table with each group while a move is on. At least as many as come in, so
@@ -261,7 +262,9 @@ impl<'c> Writer<'c> {
         if note {
             self.sql.set_meta.execute(params!["settled_below", self.fresh.floor()])?;
         }
+        CrashPoint::BeforeCommit.reached();
         self.sql.commit.execute([])?;
+        CrashPoint::AfterCommit.reached();
         Ok((replies, moved, note))
     }
 

@@ -159,6 +159,10 @@ impl Audit {
         }
     }
 
+    pub(super) fn disagreements(&self) -> usize {
+        self.wrong.len()
+    }
+
     pub(super) fn assert_model_agrees(&self) {
         let few = self.wrong.iter().take(20).cloned().collect::<Vec<_>>();
         assert!(self.wrong.is_empty(), "{self}\n{}", few.join("\n"));

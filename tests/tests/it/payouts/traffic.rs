@@ -108,6 +108,10 @@ impl Queue {
         self.0.lock().unwrap().pop()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
+
     fn put_back(&self, step: (usize, Step)) {
         self.0.lock().unwrap().push(step);
     }
