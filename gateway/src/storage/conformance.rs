@@ -36,7 +36,7 @@ pub(super) trait Bench {
 }
 
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
 pub(super) fn route(name: &str) -> RouteName {

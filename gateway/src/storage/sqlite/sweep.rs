@@ -1,6 +1,7 @@
 //! Retention and retirement: what the writer deletes or gives up, in steps between groups.
 
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Result, params};
 
@@ -9,22 +10,36 @@ use super::writer::{Next, Writer};
 use crate::model::{DeadLetterReason, DestinationName, Disposition, UnixMillis};
 use crate::storage::StorageError;
 
-/// Requests looked at in one step: some milliseconds, during which ingest waits.
-const REQUESTS_PER_STEP: i64 = 256;
+/// How long a step may take, during which commits wait; one that took longer is followed by a smaller
+/// one. A few times what a sync takes, or else syncs would be most of the work.
+const STEP_MAX: Duration = Duration::from_millis(8);
+
+/// What took less is followed by a larger one.
+const STEP_MIN: Duration = Duration::from_millis(2);
+
+/// How many times smaller a step can become.
+const SMALLER_MAX: u16 = 16;
+
+/// How long a sweep waits after a step that took long, by what it took: commits have three quarters of
+/// the writer's time, however much is to be deleted.
+const PAUSE_FACTOR: u32 = 3;
+
+/// Requests looked at in one step at most.
+const REQUESTS_PER_STEP: u16 = 256;
 
 /// Keys looked at in one step, and in one sweep. The next sweep goes on where this one ended, so
 /// that a sweep's work is bounded however many keys there are.
-const KEYS_PER_STEP: i64 = 4_096;
+const KEYS_PER_STEP: u16 = 4_096;
 const KEYS_PER_SWEEP: i64 = 131_072;
 
 /// Keys moved into their table in one step, before requests are deleted.
-const KEYS_MOVED_PER_STEP: usize = 1_024;
+const KEYS_MOVED_PER_STEP: u16 = 1_024;
 
 /// First answers deleted in one step.
-const ANSWERS_PER_STEP: usize = 1_024;
+const ANSWERS_PER_STEP: u16 = 1_024;
 
 /// Expired entries of state deleted in one step.
-const ENTRIES_PER_STEP: usize = 1_024;
+const ENTRIES_PER_STEP: u16 = 1_024;
 
 /// How long an entry stays after it has expired: longer than a request's deadline, because a call of
 /// an earlier time finds it still.
@@ -48,7 +63,7 @@ enum Phase {
 }
 
 /// How far a sweep has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Sweep {
     /// Requests that arrived before this are too old.
     cutoff: UnixMillis,
@@ -61,11 +76,30 @@ pub(super) struct Sweep {
     /// Keys still to look at.
     keys_left: i64,
     pub(super) deleted: u64,
+    /// Steps are so many times smaller than they may be.
+    smaller: u16,
+    /// How long to wait before the next step.
+    pub(super) pause: Duration,
 }
 
 impl Sweep {
     pub(super) const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
+    }
+
+    /// How much of what a step may do at most it is to do.
+    fn size(&self, most: u16) -> usize {
+        usize::from((most / self.smaller).max(1))
+    }
+
+    /// Learns from how long a step took.
+    fn pace(&mut self, took: Duration) {
+        if took > STEP_MAX {
+            self.smaller = (self.smaller * 2).min(SMALLER_MAX);
+        } else if took < STEP_MIN {
+            self.smaller = (self.smaller / 2).max(1);
+        }
+        self.pause = if took < STEP_MIN { Duration::ZERO } else { took * PAUSE_FACTOR };
     }
 }
 
@@ -89,17 +123,29 @@ impl Writer<'_> {
         Sweep {
             cutoff,
             now: self.shared.now(),
+            phase: Phase::default(),
             keys_moved_before: self.next.event,
+            after: 0,
             keys_left: KEYS_PER_SWEEP,
-            ..Sweep::default()
+            deleted: 0,
+            smaller: SMALLER_MAX,
+            pause: Duration::ZERO,
         }
     }
 
-    /// One step of one phase.
-    pub(super) fn sweep_step(&mut self, mut sweep: Sweep) -> Result<Sweep, StorageError> {
+    /// One step of one phase, as large as those before it allow.
+    pub(super) fn sweep_step(&mut self, sweep: Sweep) -> Result<Sweep, StorageError> {
+        let began = Instant::now();
+        let mut next = self.next_step(sweep)?;
+        next.pace(began.elapsed());
+        Ok(next)
+    }
+
+    fn next_step(&mut self, mut sweep: Sweep) -> Result<Sweep, StorageError> {
         match sweep.phase {
             Phase::MoveKeys => {
-                if !self.move_keys_before(sweep.keys_moved_before)? {
+                let moved = sweep.size(KEYS_MOVED_PER_STEP);
+                if !self.move_keys_before(sweep.keys_moved_before, moved)? {
                     sweep.phase = Phase::Requests;
                 }
             }
@@ -114,30 +160,33 @@ impl Writer<'_> {
                 }
             }
             Phase::Keys => {
-                let from = self.keys_swept;
-                let through = self.transaction(|writer| writer.delete_keys(from, sweep.now))?;
+                let (from, keys) = (self.keys_swept, sweep.size(KEYS_PER_STEP));
+                let through =
+                    self.transaction(|writer| writer.delete_keys(from, sweep.now, keys))?;
                 // Past the last key, the next step begins anew.
                 self.keys_swept = through.unwrap_or(-1);
-                sweep.keys_left -= KEYS_PER_STEP;
+                sweep.keys_left -= sql(keys as u64);
                 if through.is_none() || sweep.keys_left <= 0 {
                     sweep.phase = Phase::Answers;
                 }
             }
             Phase::Answers => {
-                let deleted = self.transaction(|writer| writer.delete_answers(sweep.now))?;
-                if deleted < ANSWERS_PER_STEP {
+                let answers = sweep.size(ANSWERS_PER_STEP);
+                let delete = |writer: &mut Self| writer.delete_answers(sweep.now, answers);
+                if self.transaction(delete)? < answers {
                     sweep.phase = Phase::State;
                 }
             }
             Phase::State => {
                 let cutoff = UnixMillis(sweep.now.0.saturating_sub(EXPIRED_KEPT_MS));
-                let delete = |writer: &mut Self| writer.delete_expired(cutoff, ENTRIES_PER_STEP);
-                if self.transaction(delete)? < ENTRIES_PER_STEP {
+                let entries = sweep.size(ENTRIES_PER_STEP);
+                let delete = |writer: &mut Self| writer.delete_expired(cutoff, entries);
+                if self.transaction(delete)? < entries {
                     sweep.phase = Phase::Abandoned;
                 }
             }
             Phase::Abandoned => {
-                if !self.delete_abandoned(ENTRIES_PER_STEP)? {
+                if !self.delete_abandoned(sweep.size(ENTRIES_PER_STEP))? {
                     sweep.phase = Phase::Over;
                 }
             }
@@ -148,14 +197,18 @@ impl Writer<'_> {
 
     /// Moves some recent keys into the table; `false` once those of all events before `event` are
     /// there.
-    pub(super) fn move_keys_before(&mut self, event: i64) -> Result<bool, StorageError> {
+    pub(super) fn move_keys_before(
+        &mut self,
+        event: i64,
+        max: usize,
+    ) -> Result<bool, StorageError> {
         if self.key_move.is_over() {
             if self.keys_moved_through + 1 >= event || self.shared.recent().active_len() == 0 {
                 return Ok(false);
             }
             self.begin_move();
         }
-        let moved = self.transaction(|writer| writer.move_keys(KEYS_MOVED_PER_STEP))?;
+        let moved = self.transaction(|writer| writer.move_keys(max))?;
         self.after_group(moved, false);
         Ok(true)
     }
@@ -185,7 +238,8 @@ impl Writer<'_> {
             "SELECT seq, first_event, events, disposition, received_at FROM requests \
              WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         )?;
-        let mut rows = next.query([sweep.after, REQUESTS_PER_STEP])?;
+        let most = sweep.size(REQUESTS_PER_STEP);
+        let mut rows = next.query([sweep.after, sql(most as u64)])?;
         let (mut old, mut last, mut seen) = (Vec::new(), None, 0);
         while let Some(row) = rows.next()? {
             let (seq, first_event, events): (i64, i64, i64) =
@@ -199,7 +253,7 @@ impl Writer<'_> {
             last = Some(seq);
             seen += 1;
         }
-        Ok((old, last.filter(|_| seen == REQUESTS_PER_STEP)))
+        Ok((old, last.filter(|_| seen == most)))
     }
 
     /// Deletes one request with its events and deliveries, unless one of them is pending.
@@ -246,11 +300,11 @@ impl Writer<'_> {
     }
 
     /// Deletes ended keys among those that follow `after`. Returns the last one looked at.
-    fn delete_keys(&self, after: i64, now: UnixMillis) -> Result<Option<i64>> {
+    fn delete_keys(&self, after: i64, now: UnixMillis, most: usize) -> Result<Option<i64>> {
         let mut next = self.connection.prepare_cached(
             "SELECT slot, until FROM keys WHERE slot > ?1 ORDER BY slot LIMIT ?2",
         )?;
-        let mut rows = next.query([after, KEYS_PER_STEP])?;
+        let mut rows = next.query([after, sql(most as u64)])?;
         let (mut ended, mut last, mut seen) = (Vec::new(), None, 0);
         while let Some(row) = rows.next()? {
             let (slot, until): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -264,16 +318,16 @@ impl Writer<'_> {
         for slot in ended {
             delete.execute([slot])?;
         }
-        Ok(last.filter(|_| seen == KEYS_PER_STEP))
+        Ok(last.filter(|_| seen == most))
     }
 
     /// Deletes first answers that no key needs any more.
-    fn delete_answers(&self, now: UnixMillis) -> Result<usize> {
+    fn delete_answers(&self, now: UnixMillis, most: usize) -> Result<usize> {
         let mut delete = self.connection.prepare_cached(
             "DELETE FROM kept_answers WHERE request IN \
              (SELECT request FROM kept_answers WHERE until < ?1 LIMIT ?2)",
         )?;
-        delete.execute(params![sql(now.0), sql(ANSWERS_PER_STEP as u64)])
+        delete.execute(params![sql(now.0), sql(most as u64)])
     }
 
     /// Gives up some of what is pending for destinations not among `configured`. Returns how many;

@@ -4,6 +4,7 @@ mod backup;
 mod limits;
 mod log;
 mod operate;
+mod retention;
 mod room;
 mod state;
 mod sweeping;
@@ -166,7 +167,7 @@ fn keys_are_found_before_while_and_after_they_are_moved() {
         put(bench.store(), new(n));
     }
     let move_all = |writer: &mut Writer<'_>| {
-        while writer.move_keys_before(i64::MAX)? {}
+        while writer.move_keys_before(i64::MAX, 1_024)? {}
         Ok(())
     };
     let is_known =

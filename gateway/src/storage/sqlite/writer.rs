@@ -34,6 +34,9 @@ use crate::storage::StorageError;
 /// that a move ends before the next begins.
 const MOVE_SLICE: usize = 256;
 
+/// Keys moved in one transaction when nobody waits any more.
+const MOVE_AT_THE_END: usize = 1_024;
+
 /// Deliveries handed out between two notes of `meta.settled_below`; recovery walks so many more.
 const FLOOR_NOTE_EVERY: i64 = 16_384;
 
@@ -374,7 +377,7 @@ impl<'c> Writer<'c> {
 
     /// Leaves the store as the next start likes to find it. What fails here, the next start does.
     fn finish(&mut self) {
-        while let Ok(true) = self.move_keys_before(i64::MAX) {}
+        while let Ok(true) = self.move_keys_before(i64::MAX, MOVE_AT_THE_END) {}
         if self.has_failed() {
             return;
         }

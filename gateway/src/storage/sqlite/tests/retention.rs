@@ -1,0 +1,128 @@
+//! What has expired goes while ingest goes on, and commits wait for a step of it at most.
+
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::storage::conformance::state::{claim, put_key};
+
+/// Expired entries of state, and ended keys.
+const EXPIRED: usize = 50_000;
+
+/// How long a commit may wait while they go, on a machine that others use too: many steps.
+const WAIT_MAX: Duration = Duration::from_millis(300);
+
+const TRIES: usize = 3;
+
+/// A store whose state and keys have expired, but for one of each.
+fn filled() -> Fixture {
+    let mut bench = Fixture::new();
+    claim(bench.store(), "vkyc");
+    put(bench.store(), commit(START).changing([put_key("kept", "v")]));
+    put(bench.store(), commit(START).event(Some(key("kept", 86_400)), &[]));
+    // In an order that is neither that of keys nor that of expiry.
+    let count = |sql: &str| {
+        format!(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {EXPIRED}) {sql}"
+        )
+    };
+    let state = count(
+        "INSERT INTO state SELECT 1, CAST(printf('%08x', (n * 2654435761) % 4294967296) AS BLOB), \
+         randomblob(100), 1 + (n * 40503) % 65536, n FROM n",
+    );
+    assert_eq!(bench.tamper(&state), EXPIRED);
+    let keys = count(
+        "INSERT INTO keys (slot, digest, arrived, until, request) \
+         SELECT (n * 2654435761) % 4294967296 * 4 + 17, randomblob(16), 1, 2, 1 FROM n",
+    );
+    assert_eq!(bench.tamper(&keys), EXPIRED);
+    claim(bench.store(), "vkyc");
+    bench
+}
+
+/// Rows of state and keys that have expired.
+fn left(bench: &Fixture) -> (i64, i64) {
+    let count = |writer: &mut Writer<'_>| {
+        let count = "SELECT (SELECT count(*) FROM state WHERE expires_at IS NOT NULL), \
+            (SELECT count(*) FROM keys WHERE until < 1000)";
+        Ok(writer.connection.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap())
+    };
+    block_on(bench.sqlite().ask_writer(count)).unwrap()
+}
+
+/// The waits of commits while `work` is done, sorted.
+fn waits_during(bench: &Fixture, work: impl FnOnce()) -> Vec<Duration> {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let committing = scope.spawn(|| {
+            let mut waits = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                put(bench.store(), commit(START).event(Some(key("new", 60)), &["a"]));
+                waits.push(began.elapsed());
+            }
+            waits.sort_unstable();
+            waits
+        });
+        work();
+        over.store(true, Ordering::Relaxed);
+        committing.join().unwrap()
+    })
+}
+
+/// Sweeps until all that has expired is gone, while commits go on; their waits.
+fn waits_of_a_sweep() -> Vec<Duration> {
+    let bench = filled();
+    assert_eq!(left(&bench), (EXPIRED as i64, EXPIRED as i64));
+    let (mut sweeps, began) = (0, Instant::now());
+    let waits = waits_during(&bench, || {
+        // The gateway has one made every minute.
+        while left(&bench) != (0, 0) {
+            block_on(bench.sqlite().sweep(Duration::from_secs(86_400))).unwrap();
+            sweeps += 1;
+            assert!(sweeps < 10, "{:?} are left", left(&bench));
+        }
+    });
+    let (took, longest, p99) =
+        (began.elapsed(), waits[waits.len() - 1], waits[waits.len() * 99 / 100]);
+    print_figures(&format!(
+        "{EXPIRED} entries and as many keys gone in {sweeps} sweeps, {took:?}; {} commits \
+         meanwhile, p99 {p99:?}, the longest {longest:?}",
+        waits.len()
+    ));
+    let known = commit(START).event(Some(key("kept", 86_400)), &[]);
+    assert!(matches!(put(bench.store(), known), Committed::Duplicate { .. }), "what lives stays");
+    assert!(waits.len() > 50, "{} commits", waits.len());
+    waits
+}
+
+#[test]
+fn what_has_expired_goes_by_itself_while_commits_go_on() {
+    // A sync may take long because of what else the machine does; that a step does, is so each time.
+    let longest = (0..TRIES).map(|_| *waits_of_a_sweep().last().unwrap());
+    assert!(longest.into_iter().any(|longest| longest < WAIT_MAX));
+}
+
+/// The control: all of it in one step.
+#[test]
+fn what_goes_in_one_step_holds_commits_up() {
+    for _ in 0..TRIES {
+        let bench = filled();
+        let waits = waits_during(&bench, || {
+            let all = |writer: &mut Writer<'_>| {
+                writer.transaction(|writer| {
+                    writer.delete_expired(START, usize::MAX >> 1)?;
+                    writer.connection.execute("DELETE FROM keys WHERE until < 1000", [])
+                })
+            };
+            block_on(bench.sqlite().ask_writer(all)).unwrap();
+        });
+        let longest = waits[waits.len() - 1];
+        print_figures(&format!("in one step the longest waits {longest:?}"));
+        assert!(longest > WAIT_MAX, "{longest:?}");
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "figures of a test are printed")]
+fn print_figures(text: &str) {
+    println!("{text}");
+}
