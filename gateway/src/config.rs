@@ -23,6 +23,7 @@ mod secret;
 mod section;
 mod sources;
 mod suggest;
+mod tls;
 mod trusted;
 
 use std::ffi::OsString;
@@ -51,6 +52,7 @@ pub use secret::write::{
 pub use secret::{Secret, SecretValue, SecretVersion, Secrets};
 pub use sources::Sources;
 pub(crate) use suggest::{list_help, name_help};
+pub use tls::TlsConfig;
 pub use trusted::TrustedProxies;
 
 /// What reading a configuration came to.

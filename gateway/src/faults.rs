@@ -17,6 +17,8 @@ pub enum Fault {
     SpinOnAccept,
     /// Commit a call's request before its state: breaks promise 2.
     CommitInParts,
+    /// The writer of storage hangs at its first commit.
+    WriterHangs,
 }
 
 /// A step of the writer's transaction for a call that changes state. The process can be made to end
@@ -91,6 +93,7 @@ impl Fault {
             Ok("use-all-descriptors") => Some(Self::UseAllDescriptors),
             Ok("spin-on-accept") => Some(Self::SpinOnAccept),
             Ok("commit-in-parts") => Some(Self::CommitInParts),
+            Ok("writer-hangs") => Some(Self::WriterHangs),
             Ok(_) | Err(_) => None,
         });
         *chosen == Some(self)

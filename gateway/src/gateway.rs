@@ -13,6 +13,7 @@ mod parts;
 mod refusals;
 mod reloading;
 mod routes;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::config::{self, Config, Look, Problems, Secret};
 use crate::ingest::{self, PauseSwitches, RefusedRing};
 use crate::model::{Clock, SystemClock};
 use crate::reload::watch::Known;
+use crate::service_manager::Handed;
 use crate::snapshot::{self, OnBrokenAdapter, Snapshot};
 use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
 use crate::storage::{Claiming, Storage, StorageError};
@@ -72,6 +74,8 @@ struct Shared {
     digest_key: ring::hmac::Key,
     log: Option<LogControl>,
     ready_file: Option<PathBuf>,
+    /// The sockets that the service manager opened for it.
+    handed: Handed,
     /// What was read at the start.
     known: Known,
 }
@@ -124,6 +128,7 @@ const BLOCKING_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2)
 const FIRST_GENERATION: u64 = 1;
 
 fn prepare(options: &Options) -> Result<Shared, StartError> {
+    let handed = Handed::take().context("taking over the sockets of the service manager")?;
     ingest::raise_limit();
     telemetry::install_tls_provider();
     let metrics = Metrics::install()?;
@@ -176,6 +181,7 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
         digest_key,
         log: options.log.clone(),
         ready_file: options.ready_file.clone(),
+        handed,
         known,
     })
 }

@@ -52,8 +52,8 @@ pub use self::refused::{
     RefusedRing,
 };
 use self::route::Routing;
+use self::supervise::Ask;
 pub use self::supervise::Listeners;
-use self::supervise::Reshape;
 use crate::config::IngestConfig;
 use crate::model::Clock;
 use crate::snapshot::Snapshot;
@@ -81,7 +81,7 @@ pub struct Ingest {
     first: Vec<Listener>,
     shared: Arc<Shared>,
     set: Listeners,
-    reshapes: mpsc::Receiver<Reshape>,
+    asks: mpsc::Receiver<Ask>,
 }
 
 /// What a drain came to.
@@ -137,8 +137,8 @@ impl Ingest {
             log_budget: Budget::lines(),
             crowd_budget: Budget::new(CROWD_KEPT_PER_SECOND),
         };
-        let (set, reshapes) = Listeners::new();
-        Self { first, shared: Arc::new(shared), set, reshapes }
+        let (set, asks) = Listeners::new();
+        Self { first, shared: Arc::new(shared), set, asks }
     }
 
     /// What changes the listeners while they run.

@@ -15,6 +15,7 @@ mod priority;
 pub mod reading;
 pub mod reload;
 pub mod replay;
+pub mod service_manager;
 pub mod snapshot;
 pub mod storage;
 pub mod telemetry;

@@ -342,6 +342,12 @@ pub trait Storage: Operated + std::fmt::Debug {
         Box::pin(async { Ok(()) })
     }
 
+    /// Returns once what writes has got round to answering. An engine that cannot hang answers at
+    /// once.
+    fn answers(&self) -> StorageFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// Resolves with the reason once storage has failed for good.
     fn failed(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>>;
 

@@ -77,6 +77,17 @@ impl Gateway {
         number: u32,
         environment: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
+        command.stdin(Stdio::null());
+        Self::launch(command, home, number, environment).await
+    }
+
+    /// As [`Self::start_by`], by a command whose standard input is set.
+    pub(crate) async fn launch(
+        mut command: Command,
+        home: &Home,
+        number: u32,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let ready_file = home.folder().join(format!("ready-{number}.json"));
         let log = home.folder().join("logs").join(format!("{number}.log"));
         let output = File::create(&log).context("making a log file")?;
@@ -88,7 +99,6 @@ impl Gateway {
             .arg(&ready_file)
             .envs(environment.iter().copied())
             .current_dir(home.folder())
-            .stdin(Stdio::null())
             .stdout(output.try_clone().context("sharing a log file")?)
             // A file cannot fill up as an unread pipe does.
             .stderr(output)

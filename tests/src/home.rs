@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -270,6 +271,26 @@ impl Home {
     pub async fn start_with(&self, environment: &[(&str, &str)]) -> anyhow::Result<Gateway> {
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         Gateway::start(self, number, environment).await
+    }
+
+    /// Starts it as a service manager does that hands over a listening socket under this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub async fn start_activated(
+        &self,
+        socket: impl Into<OwnedFd>,
+        name: &str,
+    ) -> anyhow::Result<Gateway> {
+        let number = self.starts.fetch_add(1, Ordering::Relaxed);
+        // The first descriptor handed over is 3, and who is meant is told by its process number:
+        // the shell's own, which the gateway takes over.
+        let script = "export LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(artifacts::gateway()?);
+        command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name).stdin(socket.into());
+        Gateway::launch(command, self, number, &[("SLUICE_LOG", "debug")]).await
     }
 
     /// Starts it as the user `nobody`, to whom the folder is given. Without the rights to do so (the

@@ -17,6 +17,7 @@ pub mod provider;
 pub mod reload;
 pub mod sandbox;
 pub mod store;
+pub mod tls;
 pub mod wait;
 
 pub use artifacts::artifact;

@@ -42,7 +42,7 @@ pub(super) fn check(
     let places = conflicts::Places { sources: &sources, main: &tree.main };
     let secrets = secrets::check(&mut root, environment, inputs, problems);
 
-    let ingest = sections::ingest(root.section("ingest", problems), problems);
+    let ingest = sections::ingest(root.section("ingest", problems), inputs, problems);
     let mut admin_section = root.section("admin", problems);
     let admin_listen = sections::admin_listen(&mut admin_section, problems);
     let token = sections::admin_token(&mut admin_section, &names, &secrets, problems);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use super::{AllowFrom, Location, Secret, Secrets, Sources, TrustedProxies};
+use super::{AllowFrom, Location, Secret, Secrets, Sources, TlsConfig, TrustedProxies};
 use crate::model::{
     AdapterName, Answer, DestinationName, ListenerName, PluginName, RouteName, SecretName,
 };
@@ -38,6 +38,8 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A Unix socket, at this path.
     Unix(PathBuf),
+    /// The sockets that the service manager handed over under this name.
+    Systemd(String),
 }
 
 /// As it is written in the configuration.
@@ -46,6 +48,7 @@ impl std::fmt::Display for Listen {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -59,6 +62,11 @@ pub struct ListenerConfig {
     pub listen: Listen,
     /// Of a Unix socket.
     pub access: SocketAccess,
+    /// Absent: plain text.
+    pub tls: Option<TlsConfig>,
+    /// Whether HTTP/2 is spoken beside HTTP/1.1: over TLS by ALPN, in plain text by prior knowledge.
+    /// Default: over TLS only.
+    pub http2: bool,
     /// Where the address stands.
     pub at: Location,
 }
@@ -67,7 +75,8 @@ impl ListenerConfig {
     /// An address with nothing more to say.
     #[must_use]
     pub fn plain(listen: Listen) -> Self {
-        Self { name: None, listen, access: SocketAccess::default(), at: Location::default() }
+        let (access, at) = (SocketAccess::default(), Location::default());
+        Self { name: None, listen, access, tls: None, http2: false, at }
     }
 }
 

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use super::{Config, DestinationKind, ForwardedBy, Location, Problem};
 use crate::model::UnixMillis;
 
+/// Certificates are renewed a month before they expire, where that is automatic.
+const EXPIRY_NEAR_MILLIS: u64 = 14 * 24 * 60 * 60 * 1_000;
+
 /// All hints on a configuration, in the order of its files.
 #[must_use]
 pub fn hints(config: &Config, now: UnixMillis) -> Vec<Problem> {
@@ -12,6 +15,7 @@ pub fn hints(config: &Config, now: UnixMillis) -> Vec<Problem> {
     unused(config, &mut hints);
     secrets(config, now, &mut hints);
     proxies(config, &mut hints);
+    certificates(config, now, &mut hints);
     for destination in config.destinations.values() {
         let DestinationKind::Http { url, signing_secret, .. } = &destination.kind else { continue };
         let name = &destination.name;
@@ -87,6 +91,22 @@ fn secrets(config: &Config, now: UnixMillis, hints: &mut super::Problems) {
             let help = "add a new value as the first line of its file".to_owned();
             hints.push(&at, "every value has expired, so nothing matches it", Some(help));
         }
+    }
+}
+
+fn certificates(config: &Config, now: UnixMillis, hints: &mut super::Problems) {
+    for listener in &config.ingest.listeners {
+        let (Some(name), Some(tls)) = (&listener.name, &listener.tls) else { continue };
+        let message = if tls.expires_at <= now {
+            "the certificate has expired: clients refuse it"
+        } else if tls.expires_at.0 - now.0 < EXPIRY_NEAR_MILLIS {
+            "the certificate expires within two weeks"
+        } else {
+            continue;
+        };
+        let help = "renew it; the new file is taken up while the gateway runs".to_owned();
+        let key = format!("ingest.listeners.{name}.certificate");
+        hints.push(&place(config, &key, &listener.at), message, Some(help));
     }
 }
 

@@ -163,10 +163,15 @@ fn of_ingest(config: &IngestConfig) -> Keys {
 
 /// The keys of a listener that has a table of its own.
 fn add_listener(keys: &mut Keys, config: &ListenerConfig) {
-    let ListenerConfig { name, listen, access, at: _ } = config;
+    let ListenerConfig { name, listen, access, tls, http2, at: _ } = config;
     let Some(name) = name else { return };
     let mut add = |key: &str, said| keys.insert(format!("listeners.{name}.{key}"), said);
     add("address", open(listen));
+    add("http2", open(http2));
+    if let Some(tls) = tls {
+        // It tells its key's public half, so no other key goes with it.
+        add("certificate", closed([tls.chain_digest()]));
+    }
     if matches!(listen, Listen::Unix(_)) {
         let SocketAccess { mode, owner, group } = access;
         add("mode", open(format!("{mode:04o}")));

@@ -72,7 +72,8 @@ fn the_smallest_configuration_has_the_documented_defaults() {
 #[test]
 fn each_mistake_of_a_listener_is_told_where_it_stands() {
     for (addition, key, message) in [
-        ("[ingest]\nlisten = 'systemd:x'", "ingest.listen", "not in this version"),
+        ("[ingest]\nlisten = 'systemd:'", "ingest.listen", "names no socket"),
+        ("[ingest]\nlisten = 'systemd:a:b'", "ingest.listen", "names no socket"),
         ("[ingest]\nlisten = 'unix:'", "ingest.listen", "is not a path"),
         ("[ingest]\nlisten = 'unix:/'", "ingest.listen", "cannot be a socket's path"),
         ("[ingest]\nlisten = 8080", "ingest.listen", "expected a string, got an integer"),
@@ -100,6 +101,11 @@ fn each_mistake_of_a_listener_is_told_where_it_stands() {
             "[ingest]\nlisten = '127.0.0.1:1'\nlisteners.a = { address = '0.0.0.0:1' }",
             "ingest.listeners.a.address",
             "is taken by `ingest.listen`",
+        ),
+        (
+            "[ingest.listeners.a]\naddress = '127.0.0.1:1'\ncertificate = '/etc/hostname'",
+            "ingest.listeners.a.key",
+            "is missing",
         ),
         ("[ingest.listeners.A]\naddress = '127.0.0.1:1'", "ingest.listeners.A", "not a name"),
         ("[ingest]\nlisten = '127.0.0.1:9090'", "ingest.listen", "is taken by"),
@@ -288,6 +294,19 @@ fn load_example(example: &Path) -> (tempfile::TempDir, Result<Config, Problems>)
     }
     for (copy, text) in texts {
         let table: toml::Table = text.parse().unwrap();
+        let listeners = table.get("ingest").and_then(|ingest| ingest.get("listeners"));
+        let listeners = listeners.and_then(toml::Value::as_table).into_iter().flatten();
+        for (_, listener) in listeners.filter(|(_, each)| each.get("certificate").is_some()) {
+            let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+            for (key, pem) in
+                [("certificate", made.cert.pem()), ("key", made.signing_key.serialize_pem())]
+            {
+                let path = copy.parent().unwrap().join(listener[key].as_str().unwrap());
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, pem).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
         let secrets = table.get("secrets").and_then(toml::Value::as_table).into_iter().flatten();
         for file in secrets.filter_map(|(_, secret)| secret.get("file")?.as_str()) {
             let path = copy.parent().unwrap().join(file);

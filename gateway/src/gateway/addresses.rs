@@ -24,10 +24,14 @@ impl Addresses {
     /// Those of `config`, which listens where these do and where `added` do.
     pub(super) fn after(&self, config: &IngestConfig, added: &Self) -> Self {
         let find = |listen: &Listen| {
-            let mut all = added.0.iter().chain(&self.0);
-            all.find(|(written, _)| written == listen).cloned()
+            // A name of the service manager may stand for several sockets.
+            let of = |all: &Self| {
+                all.0.iter().filter(|(written, _)| written == listen).cloned().collect()
+            };
+            let found: Vec<_> = of(added);
+            if found.is_empty() { of(self) } else { found }
         };
-        Self(config.listeners.iter().filter_map(|listener| find(&listener.listen)).collect())
+        Self(config.listeners.iter().flat_map(|listener| find(&listener.listen)).collect())
     }
 
     /// Writes `{"ingest":…,"listeners":[…],"admin":…,"pid":…}` to a file beside `path` and renames it

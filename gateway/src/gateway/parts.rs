@@ -17,12 +17,14 @@ use super::addresses::Addresses;
 use super::refusals::Refusals;
 use super::reloading::{Reloading, Sides, bind_admin};
 use super::routes::RoutesInForce;
+use super::watchdog::Watchdog;
 use super::{Shared, maintenance};
 use crate::admin::{AdminState, Phase};
 use crate::config::ListenerConfig;
 use crate::delivery::DeliveryService;
 use crate::ingest::{self, Ingest, Listener};
 use crate::reload::{self, AskKind, Fared, ReloadRecord, Reloads, Trigger};
+use crate::service_manager::{self, Handed};
 use crate::telemetry::reload::Started;
 use crate::telemetry::{Happening as _, chain};
 
@@ -49,9 +51,11 @@ struct Stops {
 /// adapters have been granted their state.
 pub(super) async fn serve(shared: Arc<Shared>, claimed: bool) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    // From here on: before it is listened for, it would end the process.
+    let hang_up = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
     let stops = Stops::default();
     let config = shared.config();
-    let listeners = bind(&config.ingest.listeners)?;
+    let listeners = open(&config.ingest.listeners, &shared.handed)?;
     let addresses = Addresses::of(&listeners);
     let (reloads, asks) = Reloads::new();
     let admin = start_admin(&shared, reloads.clone(), stops.admin.clone())?;
@@ -71,14 +75,16 @@ pub(super) async fn serve(shared: Arc<Shared>, claimed: bool) -> anyhow::Result<
         reloads: reloads.clone(),
         sides,
     };
-    let mut parts = start_parts(&shared, ingest, reloading, (&stops, claimed));
+    let mut parts = start_parts(&shared, ingest, (reloading, hang_up), (&stops, claimed));
     shared.phase.send_replace(Phase::Serving);
+    service_manager::tell_ready(&format!("Serving on {addresses}"));
     tell_started(&shared, &reloads, &addresses, admin.address);
     let reason = match told {
         Ok(()) => until_stopped(&shared, &mut signals, &mut parts, &admin).await,
         Err(error) => Err(error),
     };
     shared.phase.send_replace(Phase::Draining);
+    service_manager::tell_stopping();
     match &reason {
         Ok(name) => tracing::info!(signal = name, "Draining."),
         Err(error) => tracing::error!(error = %format!("{error:#}"), "Stopping after a failure."),
@@ -95,12 +101,14 @@ pub(super) async fn serve(shared: Arc<Shared>, claimed: bool) -> anyhow::Result<
     reason.map(drop).and(stopped).and(admin_ended)
 }
 
-fn bind(listeners: &[Arc<ListenerConfig>]) -> anyhow::Result<Vec<Listener>> {
-    let bound = listeners.iter().map(|config| {
+fn open(listeners: &[Arc<ListenerConfig>], handed: &Handed) -> anyhow::Result<Vec<Listener>> {
+    let mut open = Vec::new();
+    for config in listeners {
         let ListenerConfig { at, listen, .. } = &**config;
-        Listener::bind(config).with_context(|| format!("listening on `{}` {listen}", at.key))
-    });
-    bound.collect()
+        let opened = Listener::open(config, handed);
+        open.extend(opened.with_context(|| format!("listening on `{}` {listen}", at.key))?);
+    }
+    Ok(open)
 }
 
 /// The start is the first entry of the reload history.
@@ -168,7 +176,7 @@ fn ingest_parts(shared: &Shared) -> ingest::Parts {
 fn start_parts(
     shared: &Shared,
     ingest: Ingest,
-    reloading: Reloading,
+    (reloading, hang_up): (Reloading, Signal),
     (stops, claimed): (&Stops, bool),
 ) -> Parts {
     let ingest_stop = stops.ingest.clone();
@@ -184,6 +192,12 @@ fn start_parts(
         switches: Arc::clone(&shared.switches),
         claimed,
     };
+    let mut maintenance = part(upkeep.run(stops.maintenance.clone()));
+    if let Some(period) = service_manager::watchdog() {
+        let storage = Arc::clone(&shared.storage);
+        let watchdog = Watchdog { ingest: ingest.listeners(), storage };
+        maintenance.spawn(watchdog.run(period, stops.maintenance.clone()));
+    }
     Parts {
         ingest: part(async move {
             let drained = ingest.run(ingest_stop).await;
@@ -192,23 +206,18 @@ fn start_parts(
             }
         }),
         delivery: part(delivery.run(stops.delivery.clone())),
-        maintenance: part(upkeep.run(stops.maintenance.clone())),
-        reloading: start_reloading(reloading, &stops.reloading),
+        maintenance,
+        reloading: start_reloading(reloading, hang_up, &stops.reloading),
     }
 }
 
 /// What reloads, and what asks for it: the watcher of the files, and SIGHUP.
-fn start_reloading(reloading: Reloading, stop: &CancellationToken) -> JoinSet<()> {
+fn start_reloading(reloading: Reloading, hang_up: Signal, stop: &CancellationToken) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let known = reloading.known.subscribe();
     let reloads = reloading.reloads.clone();
     tasks.spawn(reload::watch::run(known, reloads.clone(), stop.clone()));
-    let hang_up = stop.clone();
-    tasks.spawn(async move {
-        if let Err(error) = ask_at_hang_up(reloads, hang_up).await {
-            tracing::error!(error = %format!("{error:#}"), "SIGHUP is not listened for.");
-        }
-    });
+    tasks.spawn(ask_at_hang_up(reloads, hang_up, stop.clone()));
     let stop = stop.clone();
     tasks.spawn(async move {
         if let Err(error) = reloading.run(stop).await {
@@ -219,16 +228,15 @@ fn start_reloading(reloading: Reloading, stop: &CancellationToken) -> JoinSet<()
 }
 
 /// However many signals come while one reload waits, one more is made.
-async fn ask_at_hang_up(reloads: Reloads, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut hang_up = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+async fn ask_at_hang_up(reloads: Reloads, mut hang_up: Signal, stop: CancellationToken) {
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
             told = hang_up.recv() => {
                 let (answer, record) = oneshot::channel();
                 if told.is_none() || reloads.ask(AskKind::Signal, Some(answer)).await.is_err() {
-                    return Ok(());
+                    return;
                 }
                 // An error says that it is stopping.
                 record.await.ok();

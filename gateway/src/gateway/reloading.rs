@@ -24,6 +24,7 @@ use crate::adapter::CacheFolder;
 use crate::config::{Location, Problems};
 use crate::reload::watch::Known;
 use crate::reload::{Ask, AskKind, Change, Fared, ReloadRecord, Reloads, Trigger, diff};
+use crate::service_manager;
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Claiming;
 use crate::telemetry::reload::{ReloadRefused, Reloaded};
@@ -73,7 +74,14 @@ impl Reloading {
                 ask = self.asks.recv() => ask,
             };
             let Some(Ask { kind, answer }) = ask else { break };
+            let dry_run = matches!(kind, AskKind::Admin { dry_run: true });
+            if !dry_run {
+                service_manager::tell_reloading();
+            }
             let record = self.reload(kind, &builder, &shutdown).await;
+            if !dry_run {
+                service_manager::tell_ready(&self.status());
+            }
             if let (Some(record), Some(answer)) = (record, answer) {
                 // Who asked may have given up waiting.
                 answer.send(record).ok();
@@ -81,6 +89,14 @@ impl Reloading {
         }
         builder.end();
         Ok(())
+    }
+
+    /// For the service manager.
+    fn status(&self) -> String {
+        let serving = format!("Serving on {}", self.sides.addresses);
+        let refused =
+            self.reloads.history().last().is_some_and(|last| last.result == Fared::Refused);
+        if refused { format!("{serving}; the last reload was refused") } else { serving }
     }
 
     /// One reload. `None` where there was nothing to do.
@@ -111,7 +127,7 @@ impl Reloading {
             return None;
         }
         let result = if steady { result } else { Err(self.unsteady()) };
-        let result = result.and_then(|built| Self::ready(built, &under.serving));
+        let result = result.and_then(|built| self.ready(built, &under.serving));
         let result = match result {
             Ok(ready) => self.grant_state(kind, &ready.snapshot).await.map(|()| ready),
             Err(problems) => Err(problems),
@@ -184,10 +200,11 @@ impl Reloading {
 
     /// Binds what the next generation listens on.
     fn ready(
+        &self,
         (snapshot, cache): (Snapshot, Option<CacheFolder>),
         serving: &Snapshot,
     ) -> Result<Ready, Problems> {
-        let bound = Sides::bind(&serving.config, &snapshot.config)?;
+        let bound = Sides::bind(&serving.config, &snapshot.config, &self.shared.handed)?;
         let changes = diff(&serving.outline(), &snapshot.outline());
         Ok(Ready { snapshot, cache, changes, bound })
     }

@@ -12,8 +12,10 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::HttpAnswer;
@@ -22,6 +24,7 @@ use super::phase::{Deadlines, Doing, Phase};
 use super::socket::{Peer, Socket};
 use super::wire::Wire;
 use super::{Shared, handler};
+use crate::config::ListenerConfig;
 use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::{ConnectionEnded, Gauged, ProxyHeaderRefused};
 
@@ -56,12 +59,19 @@ pub(super) fn protocol() -> http1::Builder {
 pub(super) struct Arrival {
     pub(super) socket: Socket,
     pub(super) peer: Peer,
+    /// That it came in by.
+    pub(super) listener: Arc<ListenerConfig>,
 }
 
 /// A connection on which requests are spoken from the next byte on.
 struct Opened {
-    stream: Socket,
+    stream: Stream,
     peer: Neighbour,
+}
+
+enum Stream {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// Serves a connection until the peer closes it, a deadline passes, or `stopping` and the request
@@ -76,7 +86,10 @@ pub(super) async fn serve(
     // Whatever comes before the first request has the time of a head.
     let opening = open(arrival, &shared, deadlines, &stopping);
     let reason = match timeout(deadlines.head, opening).await {
-        Ok(Ok(opened)) => serve_http1(opened, &shared, deadlines, stopping).await,
+        Ok(Ok(Opened { stream, peer })) => match stream {
+            Stream::Plain(stream) => serve_http1(stream, peer, &shared, deadlines, stopping).await,
+            Stream::Tls(stream) => serve_http1(stream, peer, &shared, deadlines, stopping).await,
+        },
         Ok(Err(reason)) => reason,
         Err(_) => "opening",
     };
@@ -94,13 +107,19 @@ async fn open(
     deadlines: Deadlines,
     stopping: &CancellationToken,
 ) -> Result<Opened, &'static str> {
-    let Arrival { mut socket, peer } = arrival;
-    let peer = Neighbour::new(peer.ip());
-    if !peer.owes_proxy_header(&shared.source.load().config.ingest) {
-        return Ok(Opened { stream: socket, peer });
+    let Arrival { mut socket, peer, listener } = arrival;
+    let mut peer = Neighbour::new(peer.ip());
+    if peer.owes_proxy_header(&shared.source.load().config.ingest) {
+        peer = peer.telling(introduced(&mut socket, shared, deadlines, stopping).await?);
     }
-    let told = introduced(&mut socket, shared, deadlines, stopping).await?;
-    Ok(Opened { stream: socket, peer: peer.telling(told) })
+    let stream = match &listener.tls {
+        None => Stream::Plain(socket),
+        Some(tls) => {
+            let accepted = TlsAcceptor::from(tls.server()).accept(socket).await;
+            Stream::Tls(Box::new(accepted.map_err(|_| "handshake")?))
+        }
+    };
+    Ok(Opened { stream, peer })
 }
 
 /// Reads the PROXY header that a connection begins with.
@@ -142,8 +161,9 @@ async fn last_call(stopping: &CancellationToken) {
 }
 
 /// HTTP, to the end of the connection. Returns why it ended.
-async fn serve_http1(
-    Opened { stream, peer }: Opened,
+async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: Neighbour,
     shared: &Shared,
     deadlines: Deadlines,
     stopping: CancellationToken,

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
 use super::socket::{Peer, Socket};
 use crate::config::{Listen, ListenerConfig, SocketAccess};
+use crate::service_manager::{Handed, HandedSocket};
 
 /// Connections that the kernel holds for us while all permits are out.
 const BACKLOG: u32 = 1024;
@@ -18,12 +19,35 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug)]
 pub(super) enum Door {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    /// Without a file of its own where it was handed over.
+    Unix(UnixListener, Option<SocketFile>),
 }
 
 impl Door {
-    /// Binds. Must be called within a runtime.
-    pub(super) fn bind(config: &ListenerConfig) -> io::Result<Self> {
+    /// Binds, or takes what was `handed` over: one socket at least. Must be called within a runtime.
+    pub(super) fn open(config: &ListenerConfig, handed: &Handed) -> io::Result<Vec<Self>> {
+        if let Listen::Systemd(name) = &config.listen {
+            return handed.named(name)?.iter().map(Self::over).collect();
+        }
+        Self::bind(config).map(|door| vec![door])
+    }
+
+    /// A socket that was handed over. It stays open when this one is dropped.
+    fn over(socket: &HandedSocket) -> io::Result<Self> {
+        match socket {
+            HandedSocket::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener.try_clone()?).map(Self::Tcp)
+            }
+            HandedSocket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                let listener = UnixListener::from_std(listener.try_clone()?)?;
+                Ok(Self::Unix(listener, None))
+            }
+        }
+    }
+
+    fn bind(config: &ListenerConfig) -> io::Result<Self> {
         match &config.listen {
             Listen::Tcp(address) => {
                 let socket =
@@ -35,8 +59,9 @@ impl Door {
             }
             Listen::Unix(path) => {
                 let (listener, file) = bind_unix(path, config.access)?;
-                Ok(Self::Unix(listener, file))
+                Ok(Self::Unix(listener, Some(file)))
             }
+            Listen::Systemd(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -44,7 +69,12 @@ impl Door {
     pub(super) fn address(&self) -> io::Result<Listen> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
-            Self::Unix(_, file) => Ok(Listen::Unix(file.path.clone())),
+            Self::Unix(_, Some(file)) => Ok(Listen::Unix(file.path.clone())),
+            Self::Unix(listener, None) => {
+                let address = listener.local_addr()?;
+                // One without a name is found by nobody, and so is no path.
+                Ok(Listen::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default()))
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use super::socket::{Peer, Socket};
 use super::{Drained, Shared};
 use crate::config::{IngestConfig, Listen, ListenerConfig};
 use crate::faults::Fault;
+use crate::service_manager::Handed;
 use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::{
     AcceptFailed, ConnectionPanicked, ConnectionsAtLimit, DrainBegan, DrainEnded,
@@ -36,15 +37,19 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds. Must be called within a runtime.
+    /// Binds, or takes what was `handed` over, which may be several sockets. Must be called within a
+    /// runtime.
     ///
     /// # Errors
     ///
-    /// What the system says: the address is in use, is not ours, needs privileges.
-    pub fn bind(config: &Arc<ListenerConfig>) -> io::Result<Self> {
-        let door = Door::bind(config)?;
-        let address = door.address()?;
-        Ok(Self { door, config: Arc::clone(config), address })
+    /// What the system says: the address is in use, is not ours, needs privileges; or that there is
+    /// no socket of that name.
+    pub fn open(config: &Arc<ListenerConfig>, handed: &Handed) -> io::Result<Vec<Self>> {
+        let listener = |door: Door| {
+            let address = door.address()?;
+            Ok(Self { door, config: Arc::clone(config), address })
+        };
+        Door::open(config, handed)?.into_iter().map(listener).collect()
     }
 
     /// Where it was told to listen.
@@ -64,7 +69,7 @@ impl Listener {
     pub const fn local_addr(&self) -> Option<SocketAddr> {
         match self.address {
             Listen::Tcp(address) => Some(address),
-            Listen::Unix(_) => None,
+            Listen::Unix(_) | Listen::Systemd(_) => None,
         }
     }
 }
@@ -76,8 +81,8 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) -> Drained {
     let mut entrance = Entrance::new(&shared.connections);
-    let Listener { door, .. } = listener;
-    let mut connections = Connections::new(shared);
+    let Listener { door, config, .. } = listener;
+    let mut connections = Connections::new(shared, config);
     let mut acceptor = Acceptor { door, pause: PAUSE_MIN, not_before: None };
     let mut place = None;
     loop {
@@ -137,22 +142,29 @@ impl Entrance {
 /// The open connections and their tasks.
 struct Connections {
     shared: Arc<Shared>,
+    /// The listener, as the latest snapshot says that has it.
+    config: Arc<ListenerConfig>,
     tasks: JoinSet<()>,
     stopping: CancellationToken,
 }
 
 impl Connections {
-    fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, tasks: JoinSet::new(), stopping: CancellationToken::new() }
+    fn new(shared: Arc<Shared>, config: Arc<ListenerConfig>) -> Self {
+        Self { shared, config, tasks: JoinSet::new(), stopping: CancellationToken::new() }
     }
 
     fn start(&mut self, (socket, peer): (Socket, Peer), place: Place) {
         socket.send_at_once();
         let shared = Arc::clone(&self.shared);
-        let IngestConfig { head_deadline: head, idle_deadline: idle, .. } = shared.ingest_config();
+        let IngestConfig { listeners, head_deadline: head, idle_deadline: idle, .. } =
+            shared.ingest_config();
         // A peer may be as slow to take an answer as it may be to send a head.
         let deadlines = Deadlines { head, idle, answer: head };
-        let arrival = Arrival { socket, peer };
+        let is_own = |listener: &&Arc<ListenerConfig>| listener.listen == self.config.listen;
+        if let Some(now) = listeners.iter().find(is_own) {
+            self.config = Arc::clone(now);
+        }
+        let arrival = Arrival { socket, peer, listener: Arc::clone(&self.config) };
         // A token of its own: the connections do not contend for one lock at every wake-up.
         let stopping = self.stopping.child_token();
         self.tasks.spawn(async move {
@@ -265,7 +277,8 @@ mod tests {
     #[tokio::test]
     async fn pauses_grow_to_their_bound_and_end_with_a_success() {
         let listen = Listen::Tcp(([127, 0, 0, 1], 0).into());
-        let listener = Listener::bind(&Arc::new(ListenerConfig::plain(listen))).unwrap();
+        let config = Arc::new(ListenerConfig::plain(listen));
+        let listener = Listener::open(&config, &Handed::default()).unwrap().remove(0);
         let addr = listener.local_addr().unwrap();
         let mut acceptor = Acceptor { door: listener.door, pause: PAUSE_MIN, not_before: None };
         let full = io::Error::from_raw_os_error(libc::EMFILE);

@@ -11,12 +11,20 @@ use super::{Drained, Ingest, Listener, Shared, listener};
 use crate::config::Listen;
 use crate::faults::Fault;
 
-/// Changes that wait while one is made: reloads come one after the other.
-const RESHAPES_MAX: usize = 1;
+/// Questions that wait while one is answered: reloads come one after the other, and so does who asks
+/// whether it is alive.
+const ASKS_MAX: usize = 2;
 
 /// Changes where a running ingest listens.
 #[derive(Clone, Debug)]
-pub struct Listeners(mpsc::Sender<Reshape>);
+pub struct Listeners(mpsc::Sender<Ask>);
+
+/// What is asked of a running ingest.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Reshape(Reshape),
+    Alive(oneshot::Sender<()>),
+}
 
 /// What a reload asks of a running ingest.
 #[derive(Debug)]
@@ -27,9 +35,9 @@ pub(super) struct Reshape {
 }
 
 impl Listeners {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Reshape>) {
-        let (reshapes, asked) = mpsc::channel(RESHAPES_MAX);
-        (Self(reshapes), asked)
+    pub(super) fn new() -> (Self, mpsc::Receiver<Ask>) {
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        (Self(asks), asked)
     }
 
     /// Takes up the current snapshot: its bounds at once, its routes before the next request. Then
@@ -39,8 +47,16 @@ impl Listeners {
     /// Returns when the new listeners accept; does nothing once ingest is stopping.
     pub async fn reshape(&self, kept: Vec<Listen>, added: Vec<Listener>) {
         let (done, told) = oneshot::channel();
-        if self.0.send(Reshape { kept, added, done }).await.is_ok() {
+        if self.0.send(Ask::Reshape(Reshape { kept, added, done })).await.is_ok() {
             // An error says that it is stopping.
+            told.await.ok();
+        }
+    }
+
+    /// Returns once ingest has got round to answering, or is stopping.
+    pub async fn is_alive(&self) {
+        let (done, told) = oneshot::channel();
+        if self.0.send(Ask::Alive(done)).await.is_ok() {
             told.await.ok();
         }
     }
@@ -49,7 +65,7 @@ impl Listeners {
 /// Runs all listeners until `shutdown`, then drains them. Whatever it started has ended when it
 /// returns.
 pub(super) async fn run(ingest: Ingest, shutdown: CancellationToken) -> Drained {
-    let Ingest { first, shared, set: _set, mut reshapes } = ingest;
+    let Ingest { first, shared, set: _set, mut asks } = ingest;
     let mut running = Running { shared, tasks: JoinSet::new(), accepting: Vec::new() };
     for listener in first {
         running.start(listener);
@@ -59,7 +75,11 @@ pub(super) async fn run(ingest: Ingest, shutdown: CancellationToken) -> Drained 
             biased;
             () = shutdown.cancelled() => break,
             Some(ended) = running.tasks.join_next() => drop(drained(ended)),
-            Some(reshape) = reshapes.recv() => running.reshape(reshape),
+            Some(ask) = asks.recv() => match ask {
+                Ask::Reshape(reshape) => running.reshape(reshape),
+                // Who asked may have given up waiting.
+                Ask::Alive(done) => done.send(()).unwrap_or_default(),
+            },
         }
     }
     running.stop().await

@@ -476,6 +476,10 @@ impl Storage for SqliteStorage {
         Box::pin(self.ask_writer(move |writer| writer.set_route_switch(&route, switch)))
     }
 
+    fn answers(&self) -> StorageFuture<'_, ()> {
+        Box::pin(self.ask_writer(|_| Ok(())))
+    }
+
     fn set_ballast(&self, bytes: u64) -> StorageFuture<'_, ()> {
         Box::pin(self.ask_writer(move |writer| {
             writer.set_ballast(bytes);

@@ -19,6 +19,7 @@ use sluice::ingest::{
 use sluice::model::{
     AdapterName, Answer, DestinationName, ManualClock, RouteName, SecretName, UnixMillis,
 };
+use sluice::service_manager::Handed;
 use sluice::snapshot::{BoundRoute, Snapshot};
 use sluice::verification::RouteSecrets;
 use tokio::sync::Semaphore;
@@ -169,8 +170,8 @@ pub(crate) fn snapshot(generation: u64, plan: &Plan) -> Snapshot {
 
 impl Gateway {
     pub(crate) fn start(plan: &Plan) -> Self {
-        let bind = |config| Listener::bind(config).unwrap();
-        let listeners: Vec<Listener> = plan.ingest.listeners.iter().map(bind).collect();
+        let open = |config| Listener::open(config, &Handed::default()).unwrap();
+        let listeners: Vec<Listener> = plan.ingest.listeners.iter().flat_map(open).collect();
         let addr = listeners.first().and_then(Listener::local_addr).unwrap();
         let swap = Arc::new(ArcSwap::from_pointee(snapshot(1, plan)));
         let storage = Arc::new(Memory::default());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sluice::config::{Listen, ListenerConfig};
 use sluice::ingest::Listener;
 use sluice::model::Answer;
+use sluice::service_manager::Handed;
 use sluice::snapshot::Snapshot;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,7 +20,8 @@ fn another() -> (Listener, Listen, SocketAddr) {
     let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = Listen::Tcp(probe.local_addr().unwrap());
     drop(probe);
-    let listener = Listener::bind(&Arc::new(ListenerConfig::plain(listen.clone()))).unwrap();
+    let config = Arc::new(ListenerConfig::plain(listen.clone()));
+    let listener = Listener::open(&config, &Handed::default()).unwrap().remove(0);
     let addr = listener.local_addr().unwrap();
     (listener, listen, addr)
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::super::checked::{Listen, ListenerConfig, SocketAccess};
 use super::super::raw::{Node, Value};
+use super::super::secret::read::{Unreadable, private};
 use super::super::section::{Section, path, shown, string};
-use super::super::{Location, Problems};
+use super::super::tls::{TlsConfig, TlsFault};
+use super::super::{Inputs, Location, Problems, read_file};
 use super::conflicts::Places;
 use crate::model::ListenerName;
 
@@ -21,12 +23,20 @@ const SOCKET_PATH_BYTES_MAX: usize = 100;
 /// The prefix of a Unix socket's path.
 const UNIX: &str = "unix:";
 
-const HELP: &str = "an IP address and a port, as `127.0.0.1:8080`, or `unix:` and a path";
+/// The prefix of the name of sockets that the service manager hands over.
+const SYSTEMD: &str = "systemd:";
+
+const HELP: &str =
+    "an IP address and a port, as `127.0.0.1:8080`, `unix:` and a path, or `systemd:` and a name";
+
+/// Largest file of certificates, in bytes: a chain is some 10 KiB.
+const CERTIFICATE_BYTES_MAX: u64 = 256 << 10;
 
 /// All listeners: those of `listen`, then those with a table of their own. Where neither is written
 /// there is one, at the default address.
 pub(super) fn check(
     section: &mut Section<'_>,
+    inputs: &mut Inputs,
     problems: &mut Problems,
 ) -> Vec<Arc<ListenerConfig>> {
     let before = problems.0.len();
@@ -42,7 +52,7 @@ pub(super) fn check(
         Some(node) => unnamed(node, problems).into_iter().collect(),
     };
     for (name, node) in section.named("listeners", ListenerName::new, problems) {
-        listeners.extend(named(name, Section::of(node, problems), problems));
+        listeners.extend(named(name, Section::of(node, problems), inputs, problems));
     }
     if listeners.len() > LISTENERS_MAX {
         let message = format!("{} listeners, at most {LISTENERS_MAX}", listeners.len());
@@ -68,22 +78,78 @@ fn unnamed(node: &Node, problems: &mut Problems) -> Option<ListenerConfig> {
 fn named(
     name: ListenerName,
     mut section: Section<'_>,
+    inputs: &mut Inputs,
     problems: &mut Problems,
 ) -> Option<ListenerConfig> {
     let written = section.required("address", HELP, problems);
     let listen = written.and_then(|node| address(&node.at, string(node, problems)?, problems));
     let access = access(&mut section, listen.as_ref(), problems);
+    let http2 = section.boolean("http2", problems);
+    let tls = tls(&mut section, http2.unwrap_or(true), inputs, problems);
     section.finish(&[], problems);
-    Some(ListenerConfig { name: Some(name), listen: listen?, access, at: written?.at.clone() })
+    let http2 = http2.unwrap_or(tls.is_some());
+    let at = written?.at.clone();
+    Some(ListenerConfig { name: Some(name), listen: listen?, access, tls, http2, at })
+}
+
+/// The certificate and its key, where there are any.
+fn tls(
+    section: &mut Section<'_>,
+    http2: bool,
+    inputs: &mut Inputs,
+    problems: &mut Problems,
+) -> Option<TlsConfig> {
+    let [certificate, key] = ["certificate", "key"].map(|name| {
+        let written = section.path(name, problems);
+        if let Some((_, path)) = &written {
+            inputs.add_file(path);
+        }
+        written
+    });
+    let ((at, certificate), (key_at, key)) = match (certificate, key) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return None,
+        (one, _) => {
+            let missing = if one.is_some() { "key" } else { "certificate" };
+            // Where it is there and wrong, that is told already.
+            if section.place_of(missing).is_none() {
+                let help = "a listener with TLS has a `certificate` and its `key`".to_owned();
+                problems.push(&section.at.child(missing), "is missing", Some(help));
+            }
+            return None;
+        }
+    };
+    let chain = read_file(&certificate, CERTIFICATE_BYTES_MAX);
+    let chain = chain.map_err(|error| problems.push(at, error.tell(&certificate), None)).ok();
+    // The group may read it: a certificate's key is often shared by the programs of one machine.
+    let secret = private(&key, 0o640).map_err(|problem| {
+        let Unreadable { message, help } = problem;
+        problems.push(key_at, message, help);
+    });
+    match TlsConfig::new(&chain?, &secret.ok()?, http2) {
+        Ok(tls) => return Some(tls),
+        Err(TlsFault::Certificate(message)) => {
+            problems.push(at, format!("`{}` {message}", certificate.display()), None);
+        }
+        Err(TlsFault::Key { message, help }) => {
+            problems.push(key_at, format!("`{}` {message}", key.display()), help);
+        }
+    }
+    None
 }
 
 fn address(at: &Location, text: &str, problems: &mut Problems) -> Option<Listen> {
     if let Some(text) = text.strip_prefix(UNIX) {
         return socket_path(at, text, problems).map(Listen::Unix);
     }
-    if text.starts_with("systemd:") {
-        problems.push(at, format!("{} is not in this version", shown(text)), Some(HELP.to_owned()));
-        return None;
+    if let Some(name) = text.strip_prefix(SYSTEMD) {
+        let is_name = |name: &&str| !name.is_empty() && !name.contains([':', '\0']);
+        let listen = Some(name).filter(is_name).map(|name| Listen::Systemd(name.to_owned()));
+        if listen.is_none() {
+            let help = "the `FileDescriptorName=` of a socket unit, or else the unit's name";
+            problems.push(at, format!("{} names no socket", shown(text)), Some(help.to_owned()));
+        }
+        return listen;
     }
     let address = text.parse().ok().map(Listen::Tcp);
     if address.is_none() {
@@ -178,7 +244,7 @@ pub(super) fn check_apart(
     }
     let taken = |listener: &&Arc<ListenerConfig>| match &listener.listen {
         Listen::Tcp(own) => is_same_socket(*own, admin),
-        Listen::Unix(_) => false,
+        Listen::Unix(_) | Listen::Systemd(_) => false,
     };
     let Some(listener) = listeners.iter().find(taken) else { return };
     // Either may be a default: what is written is what can be changed.

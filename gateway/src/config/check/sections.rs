@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::super::checked::{ForwardedBy, IngestConfig, LogConfig, PluginsConfig, StorageConfig};
 use super::super::raw::{Node, Value};
 use super::super::section::{Bounds, Section, path, shown};
-use super::super::{Problems, Secret, Secrets, TrustedProxies};
+use super::super::{Inputs, Problems, Secret, Secrets, TrustedProxies};
 use super::listeners;
 use super::names::Names;
 use super::secrets::{check_header_text, check_token};
@@ -58,10 +58,14 @@ const fn deadline(default_secs: u64, max_secs: u64) -> Bounds<Duration> {
     Bounds::new(Duration::from_secs(default_secs), DEADLINE_MIN, Duration::from_secs(max_secs))
 }
 
-pub(super) fn ingest(mut section: Section<'_>, problems: &mut Problems) -> IngestConfig {
+pub(super) fn ingest(
+    mut section: Section<'_>,
+    inputs: &mut Inputs,
+    problems: &mut Problems,
+) -> IngestConfig {
     let (trusted_proxies, forwarded) = forwarded(&mut section, problems);
     let config = IngestConfig {
-        listeners: listeners::check(&mut section, problems),
+        listeners: listeners::check(&mut section, inputs, problems),
         trusted_proxies,
         forwarded,
         body_max: section.size_in_memory("body_max", &BODY_MAX, problems),

@@ -48,6 +48,15 @@ fn unreadable(message: impl Into<String>, help: &str) -> Unreadable {
 
 /// Reads a secret's file.
 pub(in crate::config) fn from_file(path: &Path) -> Result<Vec<SecretVersion>, Unreadable> {
+    let bytes = private(path, 0o600)?;
+    parse(&bytes).map_err(|Unreadable { message, help }| Unreadable {
+        message: format!("`{}` {message}", path.display()),
+        help,
+    })
+}
+
+/// Reads a file that is open to nobody whom `mode` does not name.
+pub(in crate::config) fn private(path: &Path, mode: u32) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
     let shown = path.display();
     // Opened first, and asked about afterwards: what is checked is then what is read, whatever is
     // put in its place meanwhile. A pipe must not make us wait for a writer.
@@ -60,21 +69,19 @@ pub(in crate::config) fn from_file(path: &Path) -> Result<Vec<SecretVersion>, Un
     if !metadata.is_file() {
         return Err(unreadable(format!("`{shown}` is not a file"), ""));
     }
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let found = metadata.permissions().mode() & 0o777;
+    if found & 0o077 & !mode != 0 {
+        let than = if mode == 0o600 { "its owner" } else { "its owner and group" };
         return Err(unreadable(
-            format!("`{shown}` is open to others than its owner (mode {mode:04o})"),
-            &format!("run `chmod 600 {shown}`"),
+            format!("`{shown}` is open to others than {than} (mode {found:04o})"),
+            &format!("run `chmod {mode:o} {shown}`"),
         ));
     }
     let bytes = read_bounded(file).map_err(|error| cannot_read(path, error))?;
     if bytes.len() > FILE_BYTES_MAX {
         return Err(unreadable(format!("`{shown}` is larger than 64KiB"), ""));
     }
-    parse(&bytes).map_err(|Unreadable { message, help }| Unreadable {
-        message: format!("`{shown}` {message}"),
-        help,
-    })
+    Ok(bytes)
 }
 
 /// Takes a secret from an environment variable: one value, as it is.

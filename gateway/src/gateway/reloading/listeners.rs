@@ -10,6 +10,7 @@ use super::build::place;
 use crate::config::{Config, Listen, ListenerConfig, Location, Problems};
 use crate::gateway::addresses::Addresses;
 use crate::ingest::{Listener, Listeners, set_access};
+use crate::service_manager::Handed;
 
 /// The listeners of both sides.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(super) struct Bound {
 
 impl Sides {
     /// Binds what `next` listens on and `now` does not.
-    pub(super) fn bind(now: &Config, next: &Config) -> Result<Bound, Problems> {
+    pub(super) fn bind(now: &Config, next: &Config, handed: &Handed) -> Result<Bound, Problems> {
         let mut problems = Problems::default();
         let mut refused = |at: &Location, listen: &Listen, error: &io::Error| {
             let overlaps = error.kind() == io::ErrorKind::AddrInUse && listens_on_port(now, listen);
@@ -42,8 +43,8 @@ impl Sides {
             if find(now, &listener.listen).is_some() {
                 continue;
             }
-            match Listener::bind(listener) {
-                Ok(bound) => ingest.push(bound),
+            match Listener::open(listener, handed) {
+                Ok(open) => ingest.extend(open),
                 Err(error) => refused(&listener.at, &listener.listen, &error),
             }
         }
@@ -103,7 +104,7 @@ fn listens_on_port(config: &Config, listen: &Listen) -> bool {
     has(&config.admin.listen)
         || config.ingest.listeners.iter().any(|own| match &own.listen {
             Listen::Tcp(own) => has(own),
-            Listen::Unix(_) => false,
+            Listen::Unix(_) | Listen::Systemd(_) => false,
         })
 }
 

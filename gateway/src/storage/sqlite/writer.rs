@@ -27,7 +27,7 @@ use super::shared::Shared;
 use super::start::Opened;
 use super::statements::Statements;
 use super::times::Moment;
-use crate::faults::CrashPoint;
+use crate::faults::{CrashPoint, Fault};
 use crate::storage::StorageError;
 
 /// Keys moved into the table with each group while a move is on. At least as many as come in, so
@@ -180,6 +180,9 @@ impl<'c> Writer<'c> {
     }
 
     fn serve(&mut self, mut members: Vec<Member>) {
+        while Fault::WriterHangs.is_on() {
+            std::thread::park();
+        }
         if self.shared.full.load(Ordering::Acquire) {
             let (commits, records) = split(members);
             refuse(commits, &StorageError::Full);
