@@ -12,7 +12,12 @@ use sluice_tests::{Gateway, Home, HomeBuilder, artifact};
 
 /// A gateway's home with the VKYC route and a folder for further ones.
 fn home() -> Home {
-    HomeBuilder::new()
+    home_of(HomeBuilder::new())
+}
+
+/// The same with what `builder` has already.
+fn home_of(builder: HomeBuilder) -> Home {
+    builder
         .include("routes/*.toml")
         .vkyc(&["events"])
         .unwrap()
