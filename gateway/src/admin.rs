@@ -40,7 +40,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 
 pub use adapters::{AdapterSummary, Adapters};
-pub use refused::{RefusedFilter, RefusedRequest, RefusedRequests, RefusedSummary};
+pub use refused::{RefusedFilter, RefusedRequest, RefusedRequests, RefusedSummary, VerifiedAgain};
 pub use routes::{RouteSummary, RouteSwitchView, Routes, Switch};
 pub use serve::run;
 
@@ -131,7 +131,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint("/api/v1/adapters/{name}/views/{view}", Token, get(adapters::view)),
         endpoint("/api/v1/backup", Token, get(backup::make)),
         endpoint("/api/v1/requests", Token, get(requests::list)),
-        endpoint("/api/v1/requests/{id}", Token, get(requests::show)),
+        endpoint("/api/v1/requests/{id}", Token, get(requests::show).post(requests::act)),
         endpoint("/api/v1/routes", Token, get(routes::list)),
         endpoint("/api/v1/routes/{name}", Token, get(routes::show).post(routes::switch)),
         endpoint("/api/v1/state", Token, get(state::namespaces)),

@@ -16,6 +16,7 @@
 //! - Nothing here knows of destinations beyond their names.
 
 mod admission;
+mod again;
 mod answer;
 mod body;
 mod bound;
@@ -23,6 +24,7 @@ mod call;
 mod client;
 mod connection;
 mod descriptors;
+mod diagnose;
 mod door;
 mod handler;
 mod listener;
@@ -42,6 +44,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use self::admission::PauseSwitches;
+pub use self::again::{Again, Reverifier};
 use self::bound::{Bound, Count};
 use self::descriptors::connections_max;
 pub(crate) use self::descriptors::raise_limit;
@@ -113,6 +116,9 @@ struct Shared {
     log_budget: Budget,
     /// Of what the ring keeps of those who come too often or from elsewhere.
     crowd_budget: Budget,
+    /// Of signatures that other routes' keys are tried on.
+    trials: Budget,
+    signatures: diagnose::Signatures,
 }
 
 impl Ingest {
@@ -136,6 +142,8 @@ impl Ingest {
             gauges: Gauges::default(),
             log_budget: Budget::lines(),
             crowd_budget: Budget::new(CROWD_KEPT_PER_SECOND),
+            trials: Budget::new(diagnose::TRIALS_PER_SECOND),
+            signatures: diagnose::Signatures::default(),
         };
         let (set, asks) = Listeners::new();
         Self { first, shared: Arc::new(shared), set, asks }
@@ -145,6 +153,12 @@ impl Ingest {
     #[must_use]
     pub fn listeners(&self) -> Listeners {
         self.set.clone()
+    }
+
+    /// What verifies refused requests again, by calls on the current runtime.
+    #[must_use]
+    pub fn reverifier(&self) -> Reverifier {
+        Reverifier::new(Arc::clone(&self.shared), tokio::runtime::Handle::current())
     }
 
     /// Serves until `shutdown`, then finishes what was started, at most for `ingest.drain`.

@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use asked::Misasked;
 pub use key::{KeyEncoding, KeyError};
-use mask::Carried;
 pub use mask::Presented;
+use mask::{Carried, Reading};
 pub use proof::{MacAlgorithm, MacScheme, Part, PresentedEncoding, SignatureAlgorithm, Signed};
 use subtle::ConstantTimeEq as _;
 
@@ -94,7 +94,7 @@ impl RouteSecrets {
             (None, _) => (Found::NotConfigured, None),
             (Some(_), None) => (Found::Missing, None),
             (Some(secret), Some(token)) => {
-                (self.compare(secret, &[token], now), Some(self.digest(token)))
+                (self.compare(secret, &[token], now), Some(token.digest))
             }
         };
         record(TOKEN_ROLE, Proof::PathToken, found)
@@ -143,7 +143,10 @@ impl RouteSecrets {
     ) -> Result<VerdictRecord, Misasked> {
         let found = match &self.asked(role, Proof::Equal)?.secret {
             None => (Found::NotConfigured, None),
-            Some(secret) => (self.compare(secret, &[presented], now), Some(self.digest(presented))),
+            Some(secret) => {
+                let presented = self.reading(presented);
+                (self.compare(secret, &[presented], now), Some(presented.digest))
+            }
         };
         Ok(record(role, Proof::Equal, found))
     }
@@ -236,6 +239,19 @@ impl RouteSecrets {
         secret.map_or(0, |secret| secret.versions.len())
     }
 
+    /// The digests of all values of the route's secrets that travel as they are: in the path, a
+    /// header, the query or the body.
+    pub fn value_digests(&self) -> impl Iterator<Item = KeyedDigest> {
+        let travelling = self.roles.values().filter(|bound| match &bound.travels {
+            Travels::Header { .. } | Travels::Query { .. } | Travels::Body => true,
+            Travels::Key => false,
+        });
+        let secrets = travelling.filter_map(|bound| bound.secret.as_ref()).chain(&self.token);
+        secrets
+            .flat_map(|secret| secret.versions.iter())
+            .map(|version| self.digest(version.value.expose()))
+    }
+
     /// The names of the headers in which the route's credentials travel.
     pub fn credential_headers(&self) -> impl Iterator<Item = &str> {
         self.roles.values().filter_map(|bound| match &bound.travels {
@@ -256,9 +272,8 @@ impl RouteSecrets {
         match carried {
             [] => (Found::Missing, None),
             [carried] => {
-                let readings = carried.readings();
-                let found = self.compare(secret, &readings, now);
-                (found, Some(self.digest_of(secret, carried, &readings)))
+                let found = self.compare(secret, &carried.readings, now);
+                (found, self.digest_of(secret, carried))
             }
             [_, _, ..] => (Found::Repeated, None),
         }
@@ -266,8 +281,8 @@ impl RouteSecrets {
 
     /// The digest of what was compared: of the reading that is one of the secret's values, so that
     /// it is that value's own digest. Where none is, of the one that is likeliest meant.
-    fn digest_of(&self, secret: &Secret, carried: &Carried, readings: &[&[u8]]) -> KeyedDigest {
-        let digests = || readings.iter().map(|reading| self.digest(reading));
+    fn digest_of(&self, secret: &Secret, carried: &Carried) -> Option<KeyedDigest> {
+        let digests = || carried.readings.iter().map(|reading| reading.digest);
         let is_value = |digest: &KeyedDigest| {
             secret
                 .versions
@@ -278,7 +293,7 @@ impl RouteSecrets {
             .find(is_value)
             .or_else(|| digests().next_back())
             // It lacks the prefix: nothing was compared.
-            .unwrap_or_else(|| self.digest(carried.raw()))
+            .or(carried.raw)
     }
 
     fn judge_signed(
@@ -306,17 +321,14 @@ impl RouteSecrets {
 
     /// Compares any of `readings` with the secret's values. Equal lengths or not, what is compared
     /// is the keyed digests of both, so that neither content nor length shows in the time taken.
-    fn compare(&self, secret: &Secret, readings: &[&[u8]], now: UnixMillis) -> Found {
-        let digests: Vec<KeyedDigest> = readings
-            .iter()
-            .filter(|reading| !reading.is_empty())
-            .map(|reading| self.digest(reading))
-            .collect();
+    fn compare(&self, secret: &Secret, readings: &[Reading], now: UnixMillis) -> Found {
         find(secret, now, |value| {
             let expected = self.digest(value.expose());
-            let equal = digests
+            let equal = readings
                 .iter()
-                .fold(subtle::Choice::from(0), |equal, digest| equal | digest.0.ct_eq(&expected.0));
+                .filter(|reading| !reading.is_empty)
+                .map(|reading| reading.digest.0.ct_eq(&expected.0))
+                .fold(subtle::Choice::from(0), |equal, one| equal | one);
             bool::from(equal)
         })
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use crate::model::{Diagnosis, RequestHead, RequestId, RouteName, UnixMillis, VerdictRecord};
+use crate::storage::StorageFuture;
 
 /// One refused request in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +44,24 @@ pub struct RefusedFilter {
     pub limit: usize,
 }
 
-/// The bounded ring of refused requests. Both methods are quick and never block for I/O.
+/// What verifying a refused request again came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifiedAgain {
+    /// No such request is kept.
+    Unknown,
+    /// It cannot be verified again, and why.
+    Impossible(String),
+    /// It is stored now.
+    Stored { disposition: &'static str, status: u16 },
+    /// It is refused still.
+    Refused { status: u16, diagnosis: Diagnosis, detail: String },
+}
+
+/// The bounded ring of refused requests. All but `verify` are quick and never block for I/O.
 pub trait RefusedRequests: Send + Sync + std::fmt::Debug {
+    /// Verifies a request again, with today's secrets; what is verified then is stored, once.
+    fn verify(&self, id: RequestId) -> StorageFuture<'_, VerifiedAgain>;
+
     fn list(&self, filter: &RefusedFilter) -> Vec<RefusedSummary>;
 
     fn get(&self, id: RequestId) -> Option<RefusedRequest>;

@@ -6,13 +6,13 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::problem::Problem;
-use super::refused::RefusedFilter;
+use super::refused::{RefusedFilter, VerifiedAgain};
 use super::view::{RequestItem, RequestPage, RequestView};
-use crate::model::{Disposition, RequestId, RouteName};
+use crate::model::{Diagnosis, Disposition, RequestId, RouteName};
 use crate::storage::RequestFilter;
 
 const LIMIT_DEFAULT: usize = 50;
@@ -86,5 +86,77 @@ pub(super) async fn show(
             StatusCode::NOT_FOUND,
             "no such request is stored, and none is among those refused lately",
         )),
+    }
+}
+
+/// What became of a request that was verified again.
+#[derive(Debug, Serialize)]
+pub(super) struct VerifyView {
+    id: RequestId,
+    /// `rejected` where it is refused still.
+    disposition: &'static str,
+    /// What the provider would be answered.
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diagnosis: Option<Diagnosis>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// `?action=`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ActQuery {
+    action: Action,
+}
+
+/// What can be done with a request.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Action {
+    Verify,
+}
+
+pub(super) async fn act(
+    admin: State<Shared>,
+    id: Path<String>,
+    query: Result<Query<ActQuery>, QueryRejection>,
+) -> Result<(StatusCode, Json<VerifyView>), Problem> {
+    let Query(ActQuery { action }) =
+        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    match action {
+        Action::Verify => verify(admin, id).await,
+    }
+}
+
+/// Verifies a refused request again: 200 where it is stored now, 422 where it is refused still, 409
+/// where it cannot be verified.
+async fn verify(
+    State(admin): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<VerifyView>), Problem> {
+    let id: RequestId = id
+        .parse()
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the id of a request is a UUID"))?;
+    match admin.state.refused.verify(id).await? {
+        VerifiedAgain::Unknown => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no such request is among those refused lately; the oldest go when there are many, and \
+             all at a restart",
+        )),
+        VerifiedAgain::Impossible(why) => {
+            let detail = format!("it cannot be verified again: {why}");
+            Err(Problem::new(StatusCode::CONFLICT, detail))
+        }
+        VerifiedAgain::Stored { disposition, status } => {
+            let view = VerifyView { id, disposition, status, diagnosis: None, detail: None };
+            Ok((StatusCode::OK, Json(view)))
+        }
+        VerifiedAgain::Refused { status, diagnosis, detail } => {
+            let disposition = Disposition::Rejected.as_str();
+            let (diagnosis, detail) = (Some(diagnosis), Some(detail));
+            let view = VerifyView { id, disposition, status, diagnosis, detail };
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(view)))
+        }
     }
 }

@@ -332,3 +332,25 @@ async fn a_view_answers_json_or_says_how_it_ended() {
         assert!(problem["detail"].as_str().unwrap().contains(told), "{path}: {problem}");
     }
 }
+
+#[tokio::test]
+async fn a_refused_request_is_verified_again_and_told_what_became_of_it() {
+    let desk = Desk::start().await;
+    let ask = async |id: &str| {
+        let path = format!("/api/v1/requests/{id}?action=verify");
+        let answer = desk.client.post(desk.url(&path)).bearer_auth(TOKEN).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, told) = ask(&id(1).to_string()).await;
+    assert_eq!(
+        (status, &told["disposition"], &told["status"]),
+        (200, &json!("accepted"), &json!(200))
+    );
+    let (status, told) = ask(&id(2).to_string()).await;
+    assert_eq!((status, &told["diagnosis"]), (422, &json!("secret_mismatch")));
+    let (status, told) = ask(&id(3).to_string()).await;
+    let why = "it cannot be verified again: its body was never read";
+    assert_eq!((status, &told["detail"]), (409, &json!(why)));
+    assert_eq!(ask(&id(4).to_string()).await.0, 404);
+    assert_eq!(ask("no-id").await.0, 400);
+}

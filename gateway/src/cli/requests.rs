@@ -11,6 +11,9 @@ pub(super) enum RequestsCommand {
     List(ListArguments),
     /// Show one request whole: head, verdicts, facts, events, deliveries and attempts.
     Show(ShowArguments),
+    /// Verify a refused request again, once a secret was corrected: what is verified then is an
+    /// ordinary request with ordinary events.
+    Verify(ShowArguments),
 }
 
 #[derive(Debug, Args)]
@@ -48,6 +51,7 @@ pub(super) fn run(command: RequestsCommand) -> Result<(), CommandError> {
     match command {
         RequestsCommand::List(arguments) => list(&arguments),
         RequestsCommand::Show(arguments) => show(&arguments),
+        RequestsCommand::Verify(arguments) => verify(&arguments),
     }
 }
 
@@ -89,17 +93,32 @@ fn list(arguments: &ListArguments) -> Result<(), CommandError> {
 
 fn show(arguments: &ShowArguments) -> Result<(), CommandError> {
     let client = arguments.admin.client()?;
-    let id: crate::model::RequestId = arguments.id.parse().map_err(|_| {
-        anyhow::anyhow!(
-            "`{}` is not a request's id; `sluice requests list` shows them",
-            arguments.id
-        )
-    })?;
+    let id = request_id(arguments)?;
     let request = client.get(&format!("api/v1/requests/{id}"), &[])?;
     match arguments.format {
         Format::Json => print(&pretty(&request)),
         Format::Text => print(&outline(&request)),
     }
+}
+
+fn verify(arguments: &ShowArguments) -> Result<(), CommandError> {
+    let client = arguments.admin.client()?;
+    let id = request_id(arguments)?;
+    let again =
+        client.post(&format!("api/v1/requests/{id}"), &[("action", "verify".to_owned())])?;
+    let is_refused = again.get("disposition").and_then(Value::as_str) == Some("rejected");
+    match arguments.format {
+        Format::Json => print(&pretty(&again))?,
+        Format::Text => print(&outline(&again))?,
+    }
+    if is_refused { Err(anyhow::anyhow!("it is refused still").into()) } else { Ok(()) }
+}
+
+fn request_id(arguments: &ShowArguments) -> Result<crate::model::RequestId, CommandError> {
+    arguments.id.parse().map_err(|_| {
+        let id = &arguments.id;
+        anyhow::anyhow!("`{id}` is not a request's id; `sluice requests list` shows them").into()
+    })
 }
 
 pub(super) fn pretty(value: &Value) -> String {

@@ -58,8 +58,9 @@ pub(super) async fn serve(shared: Arc<Shared>, claimed: bool) -> anyhow::Result<
     let listeners = open(&config.ingest.listeners, &shared.handed)?;
     let addresses = Addresses::of(&listeners);
     let (reloads, asks) = Reloads::new();
-    let admin = start_admin(&shared, reloads.clone(), stops.admin.clone())?;
     let ingest = Ingest::new(listeners, ingest_parts(&shared));
+    let refused = Refusals { ring: Arc::clone(&shared.ring), reverifier: ingest.reverifier() };
+    let admin = start_admin(&shared, refused, reloads.clone(), stops.admin.clone())?;
     let sides = Sides {
         ingest: ingest.listeners(),
         addresses: addresses.clone(),
@@ -324,6 +325,7 @@ impl AdminThread {
 /// every other thread busy.
 fn start_admin(
     shared: &Shared,
+    refused: Refusals,
     reloads: Reloads,
     stop: CancellationToken,
 ) -> anyhow::Result<AdminThread> {
@@ -333,7 +335,7 @@ fn start_admin(
     let address = listener.local_addr().context("reading the admin listener's address")?;
     let state = AdminState {
         storage: Arc::clone(&shared.storage),
-        refused: Arc::new(Refusals(Arc::clone(&shared.ring))),
+        refused: Arc::new(refused),
         adapters: Arc::new(AdaptersInForce {
             snapshot: Arc::clone(&shared.snapshot),
             storage: Arc::clone(&shared.storage),

@@ -79,6 +79,11 @@ pub(super) async fn admit<'r>(
 }
 
 impl Charged<'_> {
+    /// Of a request that no limit applies to.
+    pub(super) const fn not() -> Self {
+        Self { limits: None, client: None, route: OnceLock::new() }
+    }
+
     /// Charges the request to its route, once it is known to be verified.
     pub(super) fn charge_route(&self) -> Result<(), Refusal> {
         let charged = self.route.get_or_init(|| self.limits.and_then(RouteLimits::charge_route));

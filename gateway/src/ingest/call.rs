@@ -55,8 +55,9 @@ pub(super) enum Ending {
     Refused {
         refusal: Refusal,
         verdicts: Vec<VerdictRecord>,
-        /// Absent where it was handed to storage.
+        /// Absent where it was handed to storage, as what follows.
         inbound: Option<Arc<InboundRequest>>,
+        presented: Option<Arc<Presented>>,
     },
 }
 
@@ -76,7 +77,7 @@ struct Subject {
 impl Subject {
     fn refused(self, refusal: Refusal, verdicts: Vec<VerdictRecord>) -> Ending {
         let inbound = Some(self.masked.unwrap_or(self.inbound));
-        Ending::Refused { refusal, verdicts, inbound }
+        Ending::Refused { refusal, verdicts, inbound, presented: Some(self.presented) }
     }
 }
 
@@ -197,6 +198,7 @@ impl Call<'_> {
                 return Attempt::Ended(Ending::Committed { answer, disposition, diagnosis });
             }
             (Ok(Ok(Committed::Stored { .. })), _) => {
+                self.shared.signatures.remember(&verdicts, body_sha256);
                 return Attempt::Ended(Ending::Committed { answer, disposition, diagnosis });
             }
             (Ok(Ok(Committed::Duplicate { answer })), _) => {
@@ -210,7 +212,7 @@ impl Call<'_> {
             (Ok(Err(error)), _) => Refusal::storage(&error),
             (Err(_late), _) => Refusal::unconfirmed(),
         };
-        Attempt::Ended(Ending::Refused { refusal, verdicts, inbound: None })
+        Attempt::Ended(Ending::Refused { refusal, verdicts, inbound: None, presented: None })
     }
 
     /// Waits for one of the calls that may run at once; `None`: not before the deadline.
@@ -329,7 +331,7 @@ impl Call<'_> {
     }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(digest(&SHA256, bytes).as_ref());
     sha256

@@ -18,13 +18,14 @@ use super::call::{Call, Ending};
 use super::client::{ClientAddress, Neighbour};
 use super::refused::RefusedRequest;
 use super::route::{Hit, Lookup, Routed, Served};
-use super::{admission, strict};
+use super::{admission, diagnose, strict};
 use crate::model::{
     Diagnosis, Disposition, Found, InboundRequest, RequestHead, RequestId, RouteName, UnixMillis,
     VerdictRecord,
 };
 use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::{Gauged, RequestAnswered, RequestRefused};
+use crate::verification::Presented;
 
 /// What stands where a value is not shown.
 const MASK: &str = "***";
@@ -76,6 +77,8 @@ struct Evidence {
     /// An adapter had parts of it masked.
     redacted: bool,
     verdicts: Vec<VerdictRecord>,
+    body_was_read: bool,
+    presented: Option<Arc<Presented>>,
     /// For the operator.
     detail: Cow<'static, str>,
 }
@@ -150,7 +153,7 @@ impl Exchange<'_> {
         let token = hit.token.as_ref().map(|(_, verdict)| verdict.clone());
         let call = Call { shared: self.shared, routed, served, charged, token, deadline };
         let ending = call.run(inbound, presented).await;
-        self.end(served, ending)
+        self.end(routed, served, ending)
     }
 
     /// Who was not let in. Of those who come too often or from elsewhere a few are kept.
@@ -162,7 +165,7 @@ impl Exchange<'_> {
         self.told(Some(hit.served), refusal)
     }
 
-    fn end(&self, served: &Served, ending: Ending) -> HttpAnswer {
+    fn end(&self, routed: &Routed, served: &Served, ending: Ending) -> HttpAnswer {
         match ending {
             Ending::Committed { answer, disposition, diagnosis } => {
                 if let Some(diagnosis) = diagnosis {
@@ -171,11 +174,30 @@ impl Exchange<'_> {
                 self.tell(Some(served), disposition.as_str(), answer.status);
                 answer::from_adapter(answer)
             }
-            Ending::Refused { refusal, verdicts, inbound } => {
+            Ending::Refused { refusal, verdicts, inbound, presented } => {
+                let refused = diagnose::Refused {
+                    shared: self.shared,
+                    routed,
+                    served,
+                    verdicts: &verdicts,
+                    inbound: inbound.as_ref(),
+                    presented: presented.as_ref(),
+                };
+                let refusal = diagnose::refine(refusal, &refused);
+                let body_was_read = true;
                 let evidence = match inbound.map(Arc::unwrap_or_clone) {
                     Some(InboundRequest { head, body, redacted, .. }) => {
                         let head = Some(head);
-                        Evidence { head, body, redacted, verdicts, ..Evidence::default() }
+                        let detail = Cow::default();
+                        Evidence {
+                            head,
+                            body,
+                            redacted,
+                            verdicts,
+                            body_was_read,
+                            presented,
+                            detail,
+                        }
                     }
                     None => Evidence { verdicts, ..Evidence::default() },
                 };
@@ -276,6 +298,8 @@ impl Exchange<'_> {
             body_bytes: evidence.body.len(),
             body: evidence.body,
             redacted: evidence.redacted,
+            body_was_read: evidence.body_was_read,
+            presented: evidence.presented,
         });
     }
 
@@ -292,9 +316,10 @@ impl Exchange<'_> {
 
     /// The head as the operators of a route may see it.
     fn masked(&self, hit: &Hit<'_>) -> Evidence {
-        let (head, _) = hit.served.route.secrets.mask(head_of(&self.parts), segment(hit));
+        let (head, presented) = hit.served.route.secrets.mask(head_of(&self.parts), segment(hit));
+        let presented = Some(Arc::new(presented));
         let verdicts = hit.token.iter().map(|(_, verdict)| verdict.clone()).collect();
-        Evidence { head: Some(head), verdicts, ..Evidence::default() }
+        Evidence { head: Some(head), verdicts, presented, ..Evidence::default() }
     }
 
     /// The head where no route says what is secret: names only.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::model::{Diagnosis, RequestHead, RequestId, RouteName, UnixMillis, VerdictRecord};
+use crate::verification::Presented;
 
 /// Most entries kept: a screenful for each of many routes.
 pub const RING_ENTRIES_MAX: usize = 1_000;
@@ -47,6 +48,10 @@ pub struct RefusedRequest {
     pub body_bytes: usize,
     /// The adapter had parts of it masked.
     pub redacted: bool,
+    /// Whether its body was read to its end.
+    pub body_was_read: bool,
+    /// What it presented, for verifying it again; absent where no route said what that is.
+    pub presented: Option<Arc<Presented>>,
 }
 
 impl RefusedRequest {
@@ -59,7 +64,8 @@ impl RefusedRequest {
                 + fields.sum::<usize>()
         });
         let verdicts = self.verdicts.len() * (size_of::<VerdictRecord>() + 32);
-        ENTRY_BYTES + head + verdicts + self.detail.len() + self.body.len()
+        let presented = self.presented.as_ref().map_or(0, |presented| presented.weight());
+        ENTRY_BYTES + head + verdicts + presented + self.detail.len() + self.body.len()
     }
 }
 
@@ -135,6 +141,16 @@ impl RefusedRing {
         self.lock().queue.iter().rev().find(|each| each.id == id).cloned()
     }
 
+    /// Takes an entry out, where it is there: it is refused no longer.
+    pub fn remove(&self, id: RequestId) {
+        let mut entries = self.lock();
+        if let Some(at) = entries.queue.iter().rposition(|each| each.id == id)
+            && let Some(removed) = entries.queue.remove(at)
+        {
+            entries.bytes -= removed.weight();
+        }
+    }
+
     /// No panic can happen under the lock that leaves it inconsistent, so poison means nothing.
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -164,6 +180,8 @@ mod tests {
             body: vec![b'x'; body].into(),
             body_bytes: body,
             redacted: false,
+            body_was_read: true,
+            presented: None,
         }
     }
 
@@ -189,6 +207,11 @@ mod tests {
         let newest = ring.list(&RefusedFilter { limit: 1, ..RefusedFilter::default() });
         assert_eq!(ring.get(newest[0].id).unwrap().received_at, UnixMillis(4));
         assert!(ring.get(RequestId::new(UnixMillis(9))).is_none());
+        ring.remove(newest[0].id);
+        assert!(ring.get(newest[0].id).is_none());
+        assert_eq!(ring.list(&RefusedFilter { limit: 9, ..RefusedFilter::default() }).len(), 3);
+        let left: usize = ring.lock().queue.iter().map(|each| each.weight()).sum();
+        assert_eq!(ring.lock().bytes, left);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use super::admission::{Limiters, LimitsByRoute, RouteLimits};
 use crate::config::RoutePath;
-use crate::model::{Found, RequestHead, UnixMillis, VerdictRecord};
+use crate::model::{Found, KeyedDigest, RequestHead, RouteName, UnixMillis, VerdictRecord};
 use crate::snapshot::{BoundRoute, Snapshot};
 
 /// A route, and what serving it needs on every request, worked out once.
@@ -83,6 +83,8 @@ pub(super) struct RouteTable {
     exact: HashMap<String, Served>,
     /// By what stands before and after the token.
     tokens: BTreeMap<(String, String), Vec<Served>>,
+    /// Whose secret has a value with this digest, of those that travel as they are.
+    secrets: HashMap<[u8; 32], RouteName>,
 }
 
 impl RouteTable {
@@ -93,6 +95,8 @@ impl RouteTable {
         let mut table = Self::default();
         for route in routes {
             let limits = limits.remove(&route.config.name);
+            let digests = route.secrets.value_digests();
+            table.secrets.extend(digests.map(|digest| (digest.0, route.config.name.clone())));
             let served = Served::new(Arc::clone(route), limits);
             match &route.config.path {
                 RoutePath::Exact(path) => {
@@ -105,6 +109,22 @@ impl RouteTable {
             }
         }
         table
+    }
+
+    /// Every route.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Served> {
+        self.exact.values().chain(self.tokens.values().flatten())
+    }
+
+    /// The route of that name.
+    pub(super) fn named(&self, name: &RouteName) -> Option<&Served> {
+        self.all().find(|served| served.route.config.name == *name)
+    }
+
+    /// A route with a secret of which this is the digest. The digest is keyed, so that looking it
+    /// up tells nothing in the time that it takes.
+    pub(super) fn route_of_secret(&self, digest: KeyedDigest) -> Option<&RouteName> {
+        self.secrets.get(&digest.0)
     }
 
     /// Finds the route of a path, byte for byte as received. Of several that match by token the

@@ -62,6 +62,9 @@ impl Diagnosis {
     pub const SIGNATURE_MISMATCH: Self = Self(Cow::Borrowed("signature_mismatch"));
     pub const MATCHES_EXPIRED_SECRET: Self = Self(Cow::Borrowed("matches_expired_secret"));
     pub const MATCHES_OTHER_ROUTE: Self = Self(Cow::Borrowed("matches_other_route"));
+    /// The signature is one that came with another body before.
+    pub const SIGNATURE_SEEN_WITH_OTHER_BODY: Self =
+        Self(Cow::Borrowed("signature_seen_with_other_body"));
     pub const HEADER_MISSING: Self = Self(Cow::Borrowed("header_missing"));
     pub const HEADER_REPEATED: Self = Self(Cow::Borrowed("header_repeated"));
     /// The adapter returned an outcome without any matching verdict.

@@ -24,6 +24,7 @@ pub fn describe() {
     describe_counter!("sluice_requests_total", "Requests answered, by route and disposition.");
     describe_histogram!("sluice_request_seconds", "From the whole head to the answer.");
     describe_counter!("sluice_refused_total", "Requests refused, by route and diagnosis.");
+    describe_counter!("sluice_verified_again_total", "Refused requests verified again.");
     describe_counter!("sluice_route_switches_total", "Switches of routes set by operators.");
     describe_histogram!("sluice_adapter_call_seconds", "One adapter call.");
     describe_counter!(
@@ -148,6 +149,27 @@ impl Happening for RouteSwitched<'_> {
         tracing::info!(route, to, paused, "A route was switched.");
         counter!("sluice_route_switches_total", "route" => route.to_owned(), "to" => to)
             .increment(1);
+    }
+}
+
+/// A refused request was verified again.
+#[derive(Debug)]
+pub struct VerifiedAgain<'a> {
+    pub id: RequestId,
+    pub route: &'a RouteName,
+    /// A disposition; `rejected`: it is refused still.
+    pub disposition: &'static str,
+}
+
+impl Happening for VerifiedAgain<'_> {
+    fn emit(self) {
+        let (route, disposition) = (self.route.as_str(), self.disposition);
+        tracing::info!(request = %self.id, route, disposition, "A request was verified again.");
+        counter!(
+            "sluice_verified_again_total",
+            "route" => route.to_owned(), "disposition" => disposition
+        )
+        .increment(1);
     }
 }
 

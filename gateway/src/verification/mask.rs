@@ -8,38 +8,49 @@ use zeroize::Zeroizing;
 
 use super::{MASK, RouteSecrets};
 use crate::adapter::Travels;
-use crate::model::RequestHead;
+use crate::model::{KeyedDigest, RequestHead};
 
-/// The credentials that one request carried, taken out of its head when it was masked.
-#[derive(Default)]
+/// The credentials that one request carried, taken out of its head when it was masked: as keyed
+/// digests, never the values themselves. They can be compared with today's secrets, and again when
+/// a secret was corrected.
+#[derive(Clone, Default)]
 pub struct Presented {
     /// By role: every value found where it travels.
     by_role: BTreeMap<String, Vec<Carried>>,
     /// The `{token}` segment, percent-decoded.
-    token: Option<Zeroizing<Vec<u8>>>,
+    token: Option<Reading>,
 }
 
 /// One value found where a secret travels.
+#[derive(Clone)]
 pub(super) struct Carried {
-    /// As received.
-    raw: Zeroizing<Vec<u8>>,
     /// What the sender may have meant by it; none where it lacks the prefix.
-    readings: Vec<Zeroizing<Vec<u8>>>,
+    pub(super) readings: Vec<Reading>,
+    /// As received, where it has no reading.
+    pub(super) raw: Option<KeyedDigest>,
 }
 
-impl Carried {
-    pub(super) fn raw(&self) -> &[u8] {
-        &self.raw
-    }
-
-    pub(super) fn readings(&self) -> Vec<&[u8]> {
-        self.readings.iter().map(|reading| reading.as_slice()).collect()
-    }
+/// What a value may mean.
+#[derive(Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) digest: KeyedDigest,
+    /// Nothing is compared with it.
+    pub(super) is_empty: bool,
 }
 
 impl Presented {
-    pub(super) fn token(&self) -> Option<&[u8]> {
-        self.token.as_ref().map(|token| token.as_slice())
+    pub(super) const fn token(&self) -> Option<Reading> {
+        self.token
+    }
+
+    /// What it takes in memory, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let carried = self.by_role.iter().map(|(role, carried)| {
+            let readings: usize = carried.iter().map(|one| one.readings.len() + 1).sum();
+            role.len() + 64 + readings * (size_of::<Reading>() + size_of::<Carried>())
+        });
+        size_of::<Self>() + carried.sum::<usize>()
     }
 
     pub(super) fn of(&self, role: &str) -> &[Carried] {
@@ -65,13 +76,13 @@ impl RouteSecrets {
     ) -> (RequestHead, Presented) {
         let mut presented = Presented::default();
         if let Some(segment) = token_segment {
-            presented.token = Some(take_token(&mut head.path, segment));
+            presented.token = Some(self.reading(&take_token(&mut head.path, segment)));
         }
         // All are read before any is masked: two roles may travel in one header.
         for (role, bound) in &self.roles {
             let carried = match &bound.travels {
-                Travels::Header { name, prefix, .. } => from_headers(&head, name, prefix),
-                Travels::Query { name, .. } => from_query(head.query.as_deref(), name),
+                Travels::Header { name, prefix, .. } => self.in_headers(&head, name, prefix),
+                Travels::Query { name, .. } => self.in_query(head.query.as_deref(), name),
                 Travels::Body | Travels::Key => continue,
             };
             presented.by_role.insert(role.clone(), carried);
@@ -87,6 +98,41 @@ impl RouteSecrets {
         }
         (head, presented)
     }
+
+    pub(super) fn reading(&self, value: &[u8]) -> Reading {
+        Reading { digest: self.digest(value), is_empty: value.is_empty() }
+    }
+
+    fn in_headers(&self, head: &RequestHead, name: &str, prefix: &str) -> Vec<Carried> {
+        head.headers
+            .iter()
+            .filter(|(each, _)| each.eq_ignore_ascii_case(name))
+            .map(|(_, value)| {
+                let meant = after_prefix(value, prefix);
+                Carried {
+                    readings: meant.map(|it| self.reading(it.as_bytes())).into_iter().collect(),
+                    raw: meant.is_none().then(|| self.digest(value.as_bytes())),
+                }
+            })
+            .collect()
+    }
+
+    fn in_query(&self, query: Option<&str>, name: &str) -> Vec<Carried> {
+        pairs(query.unwrap_or_default())
+            .filter(|(raw_name, _)| is_named(raw_name, name))
+            .map(|(_, value)| {
+                let value = value.unwrap_or_default().as_bytes();
+                let decoded = |form| Zeroizing::new(percent_decode(value, form));
+                let mut readings = vec![self.reading(&decoded(true))];
+                // Forms write a space as `+`, and senders who do not encode leave a `+` of the
+                // secret (in base64, say) as it is. Both readings are one presented value.
+                if value.contains(&b'+') {
+                    readings.push(self.reading(&decoded(false)));
+                }
+                Carried { readings, raw: None }
+            })
+            .collect()
+    }
 }
 
 fn take_token(path: &mut String, segment: Range<usize>) -> Zeroizing<Vec<u8>> {
@@ -101,40 +147,10 @@ fn take_token(path: &mut String, segment: Range<usize>) -> Zeroizing<Vec<u8>> {
     token
 }
 
-fn from_headers(head: &RequestHead, name: &str, prefix: &str) -> Vec<Carried> {
-    head.headers
-        .iter()
-        .filter(|(each, _)| each.eq_ignore_ascii_case(name))
-        .map(|(_, value)| Carried {
-            raw: Zeroizing::new(value.as_bytes().to_vec()),
-            readings: after_prefix(value, prefix)
-                .map(|rest| Zeroizing::new(rest.as_bytes().to_vec()))
-                .into_iter()
-                .collect(),
-        })
-        .collect()
-}
-
 /// A scheme's name, as `Bearer`, is compared without case (RFC 9110 section 11.1).
 fn after_prefix<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
     let (head, rest) = value.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)
-}
-
-fn from_query(query: Option<&str>, name: &str) -> Vec<Carried> {
-    pairs(query.unwrap_or_default())
-        .filter(|(raw_name, _)| is_named(raw_name, name))
-        .map(|(_, value)| {
-            let value = value.unwrap_or_default().as_bytes();
-            let mut readings = vec![Zeroizing::new(percent_decode(value, true))];
-            // Forms write a space as `+`, and senders who do not encode leave a `+` of the secret
-            // (in base64, say) as it is. Both readings are one presented value.
-            if value.contains(&b'+') {
-                readings.push(Zeroizing::new(percent_decode(value, false)));
-            }
-            Carried { raw: Zeroizing::new(value.to_vec()), readings }
-        })
-        .collect()
 }
 
 fn mask_headers(head: &mut RequestHead, name: &str) {

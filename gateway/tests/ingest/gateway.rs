@@ -14,7 +14,7 @@ use sluice::config::{
 };
 use sluice::ingest::{
     Drained, Ingest, Listener, Listeners, Parts, PauseSwitches, RefusedFilter, RefusedRequest,
-    RefusedRing,
+    RefusedRing, Reverifier,
 };
 use sluice::model::{
     AdapterName, Answer, DestinationName, ManualClock, RouteName, SecretName, UnixMillis,
@@ -48,6 +48,7 @@ pub(crate) struct Gateway {
     pub(crate) switches: Arc<PauseSwitches>,
     pub(crate) swap: Arc<ArcSwap<Snapshot>>,
     pub(crate) listeners: Listeners,
+    pub(crate) reverifier: Reverifier,
     shutdown: CancellationToken,
     run: JoinSet<Drained>,
 }
@@ -189,9 +190,10 @@ impl Gateway {
         let mut run = JoinSet::new();
         let ingest = Ingest::new(listeners, parts);
         let listeners = ingest.listeners();
+        let reverifier = ingest.reverifier();
         run.spawn(ingest.run(shutdown.clone()));
         let adapter = Arc::clone(&plan.adapter);
-        Self { addr, adapter, storage, ring, switches, swap, listeners, shutdown, run }
+        Self { addr, adapter, storage, ring, switches, swap, listeners, reverifier, shutdown, run }
     }
 
     pub(crate) async fn client(&self) -> Client {

@@ -5,6 +5,8 @@
 //! that their helpers are tests as well.
 
 #[cfg(test)]
+mod again;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod client;

@@ -7,6 +7,7 @@
     reason = "in tests a panic is the way to tell, and figures and seeds are printed"
 )]
 
+mod again;
 mod bodies;
 mod cli;
 mod consume;
