@@ -15,6 +15,7 @@ mod checked;
 mod files;
 mod hints;
 mod inputs;
+mod networks;
 mod outline;
 mod places;
 mod problem;
