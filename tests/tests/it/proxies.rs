@@ -2,8 +2,10 @@
 
 mod client;
 mod corpus;
+mod desync;
 mod front;
 mod introduced;
+mod limits;
 mod traffic;
 
 use std::path::Path;

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use sluice_tests::http::Connection;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Makes an authority, and a certificate of it for `localhost`, in the forms that proxies read.
 pub(super) fn make_certificates(folder: &Path) {
@@ -52,14 +53,23 @@ pub(super) async fn connect(from: Ipv4Addr, to: SocketAddr) -> anyhow::Result<Tc
     Ok(stream)
 }
 
+/// Connects over TLS from this address, to send bytes as they are.
+pub(super) async fn open_tls(
+    connector: &TlsConnector,
+    from: Ipv4Addr,
+    to: SocketAddr,
+) -> anyhow::Result<TlsStream<TcpStream>> {
+    let stream = connect(from, to).await?;
+    let name = ServerName::try_from("localhost")?;
+    connector.connect(name, stream).await.context("TLS")
+}
+
 /// Connects over TLS from this address.
 pub(super) async fn connect_tls(
     connector: &TlsConnector,
     from: Ipv4Addr,
     to: SocketAddr,
 ) -> anyhow::Result<Connection> {
-    let stream = connect(from, to).await?;
-    let name = ServerName::try_from("localhost")?;
-    let stream = connector.connect(name, stream).await.context("TLS")?;
+    let stream = open_tls(connector, from, to).await?;
     Connection::over(stream, &format!("localhost:{}", to.port())).await
 }

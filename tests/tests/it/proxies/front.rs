@@ -6,7 +6,9 @@ use std::process::Command;
 
 use sluice_tests::http::Connection;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{Group, client, free_port, listening};
 
@@ -38,6 +40,11 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// A connection over TLS from this address, to send bytes as they are.
+    pub(super) async fn open(&self, from: Ipv4Addr) -> anyhow::Result<TlsStream<TcpStream>> {
+        client::open_tls(&self.tls, from, self.address).await
+    }
+
     /// A connection over TLS from this address.
     pub(super) async fn connect(&self, from: Ipv4Addr) -> anyhow::Result<Connection> {
         client::connect_tls(&self.tls, from, self.address).await
