@@ -27,14 +27,16 @@ const SUITE_MAX: Duration = Duration::from_secs(20 * 60);
 const LONG_SUITE_MAX: Duration = Duration::from_secs(120 * 60);
 
 /// Programs that tests run: the proxies that we ship configurations for, what makes their
-/// certificates, and what attacks slowly.
-const PROGRAMS: [Need; 5] = [
+/// certificates, what attacks slowly, and what the unit for systemd is checked with.
+const PROGRAMS: [Need; 7] = [
     Need { package: "nginx-light", probe: &["nginx", "-v"] },
     Need { package: "haproxy", probe: &["haproxy", "-v"] },
     Need { package: "caddy", probe: &["caddy", "version"] },
     Need { package: "openssl", probe: &["openssl", "version"] },
     // It has no way to be asked its version: it prints its options and fails.
     Need { package: "slowhttptest", probe: &["sh", "-c", "command -v slowhttptest"] },
+    Need { package: "strace", probe: &["strace", "--version"] },
+    Need { package: "systemd", probe: &["systemd-analyze", "--version"] },
 ];
 
 /// Which tests to run.

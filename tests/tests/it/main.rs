@@ -34,4 +34,5 @@ mod slow;
 mod state;
 mod supply;
 mod tls;
+mod unit;
 mod views;
