@@ -2,8 +2,10 @@
 
 pub mod adapters;
 pub mod call;
+pub mod commits;
 pub mod counts;
 pub mod load;
+pub mod state;
 pub mod table;
 pub mod wrk;
 
@@ -29,6 +31,21 @@ pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}
+
+/// Says what is measured now.
+#[expect(clippy::print_stdout, reason = "a bench speaks on its standard output")]
+pub fn say(text: &str) {
+    println!("{text}");
+}
+
+/// One line for a run, as it ends.
+pub fn show(what: &str, run: &wrk::Run) {
+    let wrk::Run { p50_us, p99_us, .. } = run;
+    say(&format!(
+        "  {what:<12} {:>9.0} requests/s   p50 {p50_us:>8.0} us   p99 {p99_us:>8.0} us",
+        run.per_second()
+    ));
 }
 
 #[cfg(test)]

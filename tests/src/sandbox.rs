@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use sluice::adapter::{Cause, OtherCall, ReceiveCall, SeenReader, StateReader, Travels, Unread};
+use sluice::adapter::{
+    Cause, Description, OtherCall, ReceiveCall, SeenReader, StateReader, Travels, Unread,
+};
 use sluice::config::{RouteAuth, Secret, SecretValue, SecretVersion};
 use sluice::model::{
     AdapterName, IdempotencyKey, InboundRequest, RequestHead, RequestId, RouteName, Scanned,
@@ -164,6 +166,15 @@ impl Request {
             state: None,
         }
     }
+}
+
+/// The secrets of a route that verifies nothing (`auth = "none"`) of an adapter that may.
+#[must_use]
+pub fn open_route(description: &Description) -> RouteSecrets {
+    let digest_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"of the installation");
+    let roles =
+        description.secrets.iter().map(|role| (role.role.clone(), role.travels.clone(), None));
+    RouteSecrets::new(roles.collect(), None, RouteAuth::None, digest_key)
 }
 
 /// A secret with one value that never expires.

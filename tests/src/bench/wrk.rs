@@ -50,7 +50,22 @@ impl Run {
 ///
 /// Where wrk is missing, fails, or saw a connection break.
 pub fn run(server: SocketAddr, path: &str, ids: &str, time: Duration) -> anyhow::Result<Run> {
-    let script = artifacts::workspace().join("tests/bench/post.lua");
+    script(server, path, "post.lua", &[ids], time)
+}
+
+/// Posts what a script of `tests/bench` makes of its arguments, for this time.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn script(
+    server: SocketAddr,
+    path: &str,
+    script: &str,
+    arguments: &[&str],
+    time: Duration,
+) -> anyhow::Result<Run> {
+    let script = artifacts::workspace().join("tests/bench").join(script);
     let output = Command::new("wrk")
         .arg(format!("--threads={THREADS}"))
         .arg(format!("--connections={CONNECTIONS}"))
@@ -58,7 +73,8 @@ pub fn run(server: SocketAddr, path: &str, ids: &str, time: Duration) -> anyhow:
         .arg("--script")
         .arg(script)
         .arg(format!("http://{server}{path}"))
-        .args(["--", ids])
+        .arg("--")
+        .args(arguments)
         // Not an argument: those are for everybody to see.
         .env("BENCH_SECRET", VKYC_SECRET)
         .stdin(Stdio::null())

@@ -19,7 +19,7 @@ use sluice_tests::bench::counts::{Lines, stored_events};
 use sluice_tests::bench::load::{self, Plan};
 use sluice_tests::bench::table::{Bar, Figure, render};
 use sluice_tests::bench::wrk::{self, Run};
-use sluice_tests::bench::{call, median, percentile};
+use sluice_tests::bench::{call, median, percentile, show, state};
 use sluice_tests::provider::{VKYC_PATH, vkyc_payload};
 use sluice_tests::{Gateway, Home, HomeBuilder, artifacts, wait_until};
 
@@ -50,6 +50,15 @@ struct Options {
     /// Measure the adapters alone: a call of each, and its component.
     #[arg(long)]
     adapters: bool,
+    /// Measure what has to do with adapters' state alone.
+    #[arg(long)]
+    state: bool,
+    /// Calls in the smaller and the larger store in which a payout is matched.
+    #[arg(long, num_args = 2, default_values_t = [1_000, 1_000_000])]
+    stored_calls: Vec<u64>,
+    /// Expired entries of state, and as many ended keys, for retention to delete.
+    #[arg(long, default_value_t = 500_000)]
+    expired: u64,
 }
 
 /// The bare server as a process, killed on drop.
@@ -112,6 +121,9 @@ async fn main() -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if options.state {
+        return with_state(&options).await;
+    }
     println!("Calling each adapter {} times", options.calls);
     println!("\n{}", adapters::render(&adapters::costs(options.calls)?));
     if options.adapters {
@@ -139,7 +151,17 @@ async fn main() -> anyhow::Result<()> {
         told.answered_200
     );
     ensure!(stored == delivered, "{stored} events are stored and {delivered} were delivered");
-    agree(&told, stored)
+    agree(&told, stored)?;
+    with_state(&options).await
+}
+
+async fn with_state(options: &Options) -> anyhow::Result<()> {
+    let Options { stored_calls, expired, seconds, rounds, .. } = options;
+    let [few, many] = stored_calls.as_slice() else { bail!("two numbers of calls are wanted") };
+    let time = Duration::from_secs(*seconds);
+    let plan = state::Plan { calls: (*few, *many), expired: *expired, time, rounds: *rounds };
+    println!("\n{}", render(&state::figures(&plan).await?));
+    Ok(())
 }
 
 /// wrk closes its connections when its time is up, and does not count the requests in flight: they
@@ -299,12 +321,4 @@ fn figures(
 
 fn median_of(runs: &[Run], value: impl Fn(&Run) -> f64) -> f64 {
     median(&runs.iter().map(value).collect::<Vec<_>>())
-}
-
-fn show(what: &str, run: &Run) {
-    let Run { p50_us, p99_us, .. } = run;
-    println!(
-        "  {what:<12} {:>9.0} requests/s   p50 {p50_us:>8.0} us   p99 {p99_us:>8.0} us",
-        run.per_second()
-    );
 }

@@ -11,15 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use sluice::model::{
-    AdapterName, Answer, AttemptOutcome, AttemptRecord, CallReads, Clock as _, DeliveryState,
-    DestinationName, Disposition, Event, EventId, Fact, IdempotencyKey, KeyScope, NewEvent,
-    PluginName, PluginVersion, RequestHead, RequestId, RequestRecord, RouteName, SystemClock,
-    Verified,
+    AttemptOutcome, AttemptRecord, Clock as _, DeliveryState, IdempotencyKey, KeyScope, NewEvent,
+    SystemClock,
 };
 use sluice::storage::sqlite::{SqliteOptions, SqliteStorage};
 use sluice::storage::{Commit, Storage};
+use sluice_tests::bench::commits::{Names, event, webhook};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -28,14 +26,6 @@ const LOAD_BATCH: u64 = 1_000;
 
 /// Deliveries leased at once.
 const LEASE_MAX: usize = 256;
-
-#[derive(Debug)]
-struct Names {
-    route: RouteName,
-    adapter: AdapterName,
-    plugin: PluginVersion,
-    destination: DestinationName,
-}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -56,16 +46,7 @@ fn main() -> Outcome<()> {
 }
 
 async fn run(folder: &Path, seconds: u64, keys: u64, committers: u64) -> Outcome<()> {
-    let names = Arc::new(Names {
-        route: RouteName::new("vkyc")?,
-        adapter: AdapterName::new("vkyc")?,
-        plugin: PluginVersion {
-            plugin: PluginName::new("vkyc")?,
-            version: "1.0.0".to_owned(),
-            digest: "ab".repeat(32),
-        },
-        destination: DestinationName::new("ledger")?,
-    });
+    let names = Arc::new(Names::new()?);
     let options = SqliteOptions::new(Arc::new(SystemClock));
     let store = SqliteStorage::open(&folder.join("bench.db"), options)?;
     let began = Instant::now();
@@ -145,35 +126,6 @@ async fn deliver(store: Arc<SqliteStorage>, names: Arc<Names>, counts: Arc<Count
     }
 }
 
-/// A commit as the VKYC adapter makes them.
-fn webhook(names: &Names) -> Commit {
-    let now = SystemClock.now();
-    let id = RequestId::new(now);
-    let body = format!(
-        "{{\"eventId\":\"{id}\",\"eventType\":\"SESSION_COMPLETED\",\"timestamp\":\
-         \"2026-11-22T08:00:00.000Z\",\"sessionId\":\"b7c9e2f0-5a1d-4c8e-9f3b-2d6a8e4c1b70\",\
-         \"customer\":{{\"reference\":\"C-102938\",\"name\":\"Asha Rao\"}},\"result\":{{\"status\":\
-         \"APPROVED\",\"score\":\"0.9871\",\"agent\":\"agent-17\"}}}}"
-    );
-    let digest = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
-    let mut body_sha256 = [0; 32];
-    body_sha256.copy_from_slice(digest.as_ref());
-    let key = id.to_string();
-    let data = body.clone();
-    let mut commit = Commit {
-        request: record(names, id, Bytes::from(body), body_sha256),
-        events: Vec::new(),
-        duplicate_answer: None,
-        state: None,
-        lane: None,
-    };
-    let event = event(names, &commit.request, key.clone(), data);
-    let key = IdempotencyKey { value: key, scope: KeyScope::Route, window_seconds: 86_400 };
-    let destinations = vec![names.destination.clone()];
-    commit.events.push(NewEvent { event, key: Some(key), destinations });
-    commit
-}
-
 /// A commit that brings many keys and little else.
 fn load(names: &Names, batch: u64) -> Commit {
     let mut commit = webhook(names);
@@ -185,62 +137,6 @@ fn load(names: &Names, batch: u64) -> Commit {
         commit.events.push(NewEvent { event, key: Some(key), destinations: Vec::new() });
     }
     commit
-}
-
-fn record(names: &Names, id: RequestId, body: Bytes, body_sha256: [u8; 32]) -> RequestRecord {
-    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    RequestRecord {
-        id,
-        route: names.route.clone(),
-        adapter: names.adapter.clone(),
-        plugin: names.plugin.clone(),
-        generation: 1,
-        received_at: SystemClock.now(),
-        client: [127, 0, 0, 1].into(),
-        head: RequestHead {
-            method: "POST".to_owned(),
-            path: "/hooks/vkyc".to_owned(),
-            query: None,
-            headers: vec![
-                header("host", "127.0.0.1:8080"),
-                header("content-type", "application/json"),
-                header("x-webhook-secret", "***"),
-                header("content-length", "330"),
-            ],
-        },
-        body,
-        body_sha256,
-        kept_sha256: None,
-        verdicts: Vec::new(),
-        verified: Verified::SharedSecret,
-        disposition: Disposition::Accepted,
-        facts: vec![Fact { name: "status".to_owned(), value: "APPROVED".to_owned() }],
-        reads: CallReads::default(),
-        answer: Answer::json(200, "{\"received\":true}"),
-        note: None,
-        consumed: None,
-    }
-}
-
-fn event(names: &Names, request: &RequestRecord, key: String, data: String) -> Event {
-    Event {
-        id: EventId::new(request.received_at),
-        request: request.id,
-        route: names.route.clone(),
-        kind: "sluice.vkyc.session.completed".to_owned(),
-        subject: Some("C-102938".to_owned()),
-        time: Some("2026-11-22T08:00:00.000Z".to_owned()),
-        adapter: "vkyc/1.0.0".to_owned(),
-        adapter_name: names.adapter.clone(),
-        received_at: request.received_at,
-        verified: request.verified,
-        idempotency_key: Some(key),
-        partition_key: None,
-        data_schema: None,
-        replay_of: None,
-        hops: 0,
-        data,
-    }
 }
 
 fn report(

@@ -54,6 +54,9 @@ impl Adapter for Keeper {
         if let Some(name) = text.strip_prefix("tally ") {
             return tally(name.trim());
         }
+        if let Some(name) = text.strip_prefix("plain ") {
+            return tallied(name.trim(), 1);
+        }
         let told: Vec<String> = text.lines().map(run).collect();
         Ok(Outcome::accepted(Answer::text(200, told.join("\n"))))
     }
@@ -89,6 +92,11 @@ plugin_sdk::register_adapter!(Keeper);
 fn tally(name: &str) -> Result<Outcome, Rejection> {
     let count = TALLY.get(name)?.unwrap_or_default() + 1;
     TALLY.put(name, &count)?;
+    tallied(name, count)
+}
+
+/// The event of a tally, which needs no state to be made.
+fn tallied(name: &str, count: u64) -> Result<Outcome, Rejection> {
     let made = Tallied { name: name.to_owned(), count };
     let event =
         Event::new("test.keeper.tallied", &made)?.idempotency_key(Key::new([call::id().as_str()]));
