@@ -13,6 +13,7 @@ mod announce;
 mod bench;
 mod debian;
 mod docs;
+mod names;
 mod plugins;
 mod process;
 mod progress;

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use wit_component::ComponentEncoder;
 
+use crate::names::without_names;
 use crate::process;
 use crate::progress::Progress;
 use crate::wasm::Toolchain;
@@ -83,6 +84,7 @@ fn make(
 ) -> anyhow::Result<String> {
     let module = modules.join(&component.module);
     let module = fs::read(&module).with_context(|| format!("reading {}", module.display()))?;
+    let module = without_names(&module).context("it is no module")?;
     let bytes = match form {
         Form::Component => ComponentEncoder::default().module(&module)?.validate(true).encode()?,
         Form::CoreModule => module,
