@@ -11,14 +11,15 @@ use crate::storage::{StateScan, StateView, Storage};
 #[derive(Debug)]
 pub struct StoredKeys {
     pub storage: Arc<dyn Storage>,
-    pub route: RouteName,
+    /// Absent in `consume` and `view`.
+    pub route: Option<RouteName>,
     pub adapter: AdapterName,
     pub now: UnixMillis,
 }
 
 impl SeenReader for StoredKeys {
     fn seen(&self, key: &IdempotencyKey) -> Option<bool> {
-        self.storage.seen(&self.route, &self.adapter, key, self.now).ok()
+        self.storage.seen(self.route.as_ref(), &self.adapter, key, self.now).ok()
     }
 }
 

@@ -255,7 +255,7 @@ pub trait Storage: Operated + std::fmt::Debug {
     /// Where the store cannot be read.
     fn seen(
         &self,
-        route: &RouteName,
+        route: Option<&RouteName>,
         adapter: &AdapterName,
         key: &IdempotencyKey,
         now: UnixMillis,
@@ -355,15 +355,16 @@ pub trait Storage: Operated + std::fmt::Debug {
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The space in which a key is unique.
+/// The space in which a key is unique. `route`: absent while an adapter consumes; a route may have
+/// the adapter's name and shares nothing with it.
 #[must_use]
 pub fn key_owner<'a>(
     key: &IdempotencyKey,
-    route: &'a RouteName,
+    route: Option<&'a RouteName>,
     adapter: &'a AdapterName,
 ) -> (&'static str, &'a str) {
-    match key.scope {
-        KeyScope::Route => ("route", route.as_str()),
-        KeyScope::Adapter => ("adapter", adapter.as_str()),
+    match (key.scope, route) {
+        (KeyScope::Route, Some(route)) => ("route", route.as_str()),
+        (KeyScope::Route, None) | (KeyScope::Adapter, _) => ("adapter", adapter.as_str()),
     }
 }

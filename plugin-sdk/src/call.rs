@@ -8,7 +8,8 @@ pub fn now() -> u64 {
     host::now()
 }
 
-/// UUID of the inbound request; of the delivery in `consume`.
+/// UUID of the inbound request; in `consume` of the attempt at the delivery: each attempt has
+/// another.
 #[must_use]
 pub fn id() -> String {
     host::id()

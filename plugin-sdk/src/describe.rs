@@ -32,6 +32,9 @@ pub struct Description {
     state_version: Option<u32>,
     /// Event types it consumes.
     consumes: Vec<Cow<'static, str>>,
+    /// Dotted path of a setting, an object, whose members name further event types it consumes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumes_named_by: Option<Cow<'static, str>>,
     /// Read-only questions that operators may ask.
     views: Vec<View>,
     /// Facts that are shown as columns of Recent events.
@@ -176,6 +179,7 @@ impl Description {
             paused_answer: None,
             state_version: None,
             consumes: Vec::new(),
+            consumes_named_by: None,
             views: Vec::new(),
             facts: Vec::new(),
         }
@@ -273,6 +277,14 @@ impl Description {
         self
     }
 
+    /// Further event types that it consumes: the names of the members of an object in the adapter's
+    /// settings, by its dotted path.
+    #[must_use]
+    pub fn consumes_named_by(mut self, setting: &'static str) -> Self {
+        self.consumes_named_by = Some(setting.into());
+        self
+    }
+
     /// A question that operators may ask, and its parameters.
     #[must_use]
     pub fn view<Parameters: JsonSchema>(
@@ -360,6 +372,8 @@ mod tests {
             )
             .secret_unless("old", Travels::Key, "O.", SettingIs::new("signed.old", "no"))
             .state_version(2)
+            .consumes("com.example.other")
+            .consumes_named_by("more.events")
             .fact("kind", "Kind");
         let json: serde_json::Value = serde_json::from_str(&description.to_json()).unwrap();
         assert_eq!(json["events"][0]["type"], "com.example.made");
@@ -375,6 +389,8 @@ mod tests {
             ])
         );
         assert_eq!(json["state_version"], 2);
+        assert_eq!(json["consumes"], serde_json::json!(["com.example.other"]));
+        assert_eq!(json["consumes_named_by"], "more.events");
         assert!(json.get("paused_answer").is_none());
     }
 }

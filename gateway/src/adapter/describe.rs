@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::text::tame;
 use crate::model::Answer;
@@ -24,7 +25,7 @@ pub struct Description {
     pub events: Vec<EventType>,
     /// JSON Schema of its settings.
     #[serde(default)]
-    pub settings_schema: serde_json::Value,
+    pub settings_schema: Value,
     #[serde(default)]
     pub secrets: Vec<SecretRole>,
     /// Answered while a route is paused. Absent: 503 with `Retry-After`.
@@ -36,6 +37,9 @@ pub struct Description {
     /// Event types it consumes.
     #[serde(default)]
     pub consumes: Vec<String>,
+    /// Dotted path of a setting, an object, whose members name further event types it consumes.
+    #[serde(default)]
+    pub consumes_named_by: Option<String>,
     #[serde(default)]
     pub views: Vec<View>,
     #[serde(default)]
@@ -71,6 +75,18 @@ impl Description {
     #[must_use]
     pub fn adapter(&self) -> String {
         format!("{}/{}", self.name, self.version)
+    }
+
+    /// The event types that it consumes with these settings, an adapter's own.
+    #[must_use]
+    pub fn consumed_types(&self, settings: &Map<String, Value>) -> Vec<String> {
+        let path = self.consumes_named_by.as_deref().map(|path| path.split('.'));
+        let mut named = path.is_some().then_some(settings);
+        for key in path.into_iter().flatten() {
+            named = named.and_then(|settings| settings.get(key)).and_then(Value::as_object);
+        }
+        let named = named.into_iter().flat_map(Map::keys);
+        self.consumes.iter().chain(named).cloned().collect()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -154,7 +170,7 @@ pub struct EventType {
     pub summary: String,
     /// JSON Schema of `data`.
     #[serde(default)]
-    pub schema: serde_json::Value,
+    pub schema: Value,
 }
 
 /// A secret that an adapter knows by this name.
@@ -235,7 +251,7 @@ pub struct View {
     pub summary: String,
     /// JSON Schema of its parameters.
     #[serde(default)]
-    pub parameters_schema: serde_json::Value,
+    pub parameters_schema: Value,
 }
 
 /// A fact that is shown as a column of Recent events.
@@ -248,7 +264,7 @@ pub struct FactColumn {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -262,6 +278,24 @@ mod tests {
                 { "role": "key", "travels": { "in": "key" } },
             ],
         })
+    }
+
+    #[test]
+    fn a_setting_names_further_events_that_are_consumed() {
+        let mut json = valid();
+        json["consumes"] = json!(["a.b"]);
+        json["consumes_named_by"] = json!("more.events");
+        let description = Description::parse(&json.to_string()).unwrap();
+        for (settings, expected) in [
+            (json!({ "more": { "events": { "c.d": {}, "e.f": {} } } }), &["a.b", "c.d", "e.f"][..]),
+            (json!({ "more": { "events": 7 } }), &["a.b"]),
+            (json!({}), &["a.b"]),
+        ] {
+            let settings = settings.as_object().unwrap();
+            assert_eq!(description.consumed_types(settings), expected);
+        }
+        let without = Description::parse(&valid().to_string()).unwrap();
+        assert_eq!(without.consumed_types(&Map::new()), [""; 0]);
     }
 
     #[track_caller]

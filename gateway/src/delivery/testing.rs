@@ -200,7 +200,7 @@ impl Storage for MemoryStorage {
 
     fn seen(
         &self,
-        _route: &RouteName,
+        _route: Option<&RouteName>,
         _adapter: &AdapterName,
         _key: &IdempotencyKey,
         _now: UnixMillis,

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::adapter::{Cause, OtherCall, StateReader, ViewEnd};
 use crate::admin::{AdapterSummary, Adapters};
-use crate::model::{AdapterName, Clock, RequestId, RouteName};
+use crate::model::{AdapterName, Clock, RequestId};
 use crate::reading::{StoredKeys, StoredState};
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
@@ -37,7 +37,9 @@ impl Adapters for AdaptersInForce {
                     .map(|route| route.name.clone())
                     .collect(),
                 state_version: description.and_then(|description| description.state_version),
-                consumes: description.map(|it| it.consumes.clone()).unwrap_or_default(),
+                consumes: description
+                    .map(|it| it.consumed_types(&config.settings))
+                    .unwrap_or_default(),
                 views: description.map(|it| it.views.clone()).unwrap_or_default(),
                 facts: description.map(|it| it.facts.clone()).unwrap_or_default(),
             }
@@ -54,8 +56,7 @@ impl Adapters for AdaptersInForce {
         });
         let seen = StoredKeys {
             storage: Arc::clone(&self.storage),
-            // Names of adapters are names of routes.
-            route: RouteName::new(name.as_str()).ok()?,
+            route: None,
             adapter: name.clone(),
             now,
         };

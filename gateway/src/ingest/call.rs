@@ -237,7 +237,7 @@ impl Call<'_> {
         let now = inbound.received_at;
         let seen = StoredKeys {
             storage: Arc::clone(storage),
-            route: route.config.name.clone(),
+            route: Some(route.config.name.clone()),
             adapter: adapter.clone(),
             now,
         };

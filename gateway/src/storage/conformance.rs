@@ -409,7 +409,7 @@ fn seen_says_what_a_commit_would_find<B: Bench>(bench: &mut B) {
     for _ in 0..2 {
         let seen = |value: &str, ms| {
             let now = UnixMillis(START.0 + ms);
-            bench.store().seen(&route("shop"), &adapter, &key(value, 60), now).unwrap()
+            bench.store().seen(Some(&route("shop")), &adapter, &key(value, 60), now).unwrap()
         };
         assert!(seen("k", 0) && seen("k", 60_000));
         assert!(!seen("k", 60_001) && !seen("other", 0));

@@ -362,7 +362,7 @@ impl Storage for SqliteStorage {
 
     fn seen(
         &self,
-        route: &RouteName,
+        route: Option<&RouteName>,
         adapter: &AdapterName,
         key: &IdempotencyKey,
         now: UnixMillis,

@@ -239,7 +239,7 @@ impl Storage for Memory {
 
     fn seen(
         &self,
-        _: &RouteName,
+        _: Option<&RouteName>,
         _: &AdapterName,
         key: &IdempotencyKey,
         _: UnixMillis,

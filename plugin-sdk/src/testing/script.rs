@@ -72,7 +72,7 @@ pub struct Script {
     pub secrets: BTreeMap<String, Vec<String>>,
     /// Milliseconds since the Unix epoch.
     pub now: u64,
-    /// UUID of the request, or of the delivery.
+    /// UUID of the request, or of the attempt at the delivery.
     pub id: String,
     /// Values of keys for which `seen` is true.
     pub seen: Vec<String>,

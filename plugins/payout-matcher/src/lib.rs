@@ -70,6 +70,7 @@ impl Adapter for PayoutMatcher {
             })
             .state_version(STATE_VERSION)
             .consumes(PAYTIA_CALL_ENDED)
+            .consumes_named_by("call_events")
             .view::<Calls>(view::CALLS_VIEW, "Calls, the last first")
             .view::<Page>(view::PUBLISHERS_VIEW, "Publishers and what they are owed")
             .view::<Page>(view::UNMATCHED_VIEW, "Reports that matched no call, the last first")

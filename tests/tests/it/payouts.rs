@@ -11,6 +11,7 @@ mod history;
 mod world;
 
 mod audit;
+mod calls;
 mod component;
 mod traffic;
 

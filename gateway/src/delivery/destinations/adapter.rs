@@ -132,7 +132,7 @@ impl AdapterDestination {
         let now = attempt.now;
         let seen = StoredKeys {
             storage: Arc::clone(&self.storage),
-            route: attempt.route.clone(),
+            route: None,
             adapter: self.adapter.clone(),
             now,
         };

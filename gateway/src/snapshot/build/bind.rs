@@ -198,7 +198,7 @@ pub(super) fn consumers(
     description: &Description,
     problems: &mut Problems,
 ) {
-    if !description.consumes.is_empty() {
+    if !description.consumes.is_empty() || description.consumes_named_by.is_some() {
         return;
     }
     for destination in config.destinations.values() {

@@ -12,6 +12,7 @@ pub(super) fn rules<B: Bench>() -> Vec<(&'static str, Test<B>)> {
         of_two_commits_of_one_lease_one_is_stored,
         a_conflict_leaves_the_lease_for_another_run,
         a_duplicate_ends_the_attempt_as_well,
+        a_key_made_while_consuming_is_the_adapters_and_no_routes,
     ]
 }
 
@@ -118,7 +119,8 @@ fn a_conflict_leaves_the_lease_for_another_run<B: Bench>(bench: &mut B) {
 
 fn a_duplicate_ends_the_attempt_as_well<B: Bench>(bench: &mut B) {
     claim(bench.store(), "vkyc");
-    put(bench.store(), commit(START).event(Some(key("known", 60)), &[]));
+    let known = IdempotencyKey { scope: KeyScope::Adapter, ..key("known", 60) };
+    put(bench.store(), commit(START).event(Some(known), &[]));
     let (request, leased) = owed(bench);
     let mut left = left(&leased);
     left.events[0].key = Some(key("known", 60));
@@ -126,4 +128,26 @@ fn a_duplicate_ends_the_attempt_as_well<B: Bench>(bench: &mut B) {
     assert!(matches!(committed, Some(Committed::Duplicate { .. })), "{committed:?}");
     assert_eq!(delivery(bench.store(), request).state, DeliveryState::Delivered);
     assert_eq!(all(bench.store()), "", "a duplicate changes nothing else");
+}
+
+/// What consumes is recorded under its adapter's name, which a route may bear as well.
+fn a_key_made_while_consuming_is_the_adapters_and_no_routes<B: Bench>(bench: &mut B) {
+    claim(bench.store(), "vkyc");
+    let adapter = AdapterName::new("vkyc").unwrap();
+    put(bench.store(), commit(START).event(Some(key("at the route", 60)), &[]));
+    let seen = |bench: &B, at: Option<&RouteName>, value: &str| {
+        bench.store().seen(at, &adapter, &key(value, 60), START).unwrap()
+    };
+    let shop = route("shop");
+    for (value, known) in [("at the route", false), ("consumed", false), ("consumed", true)] {
+        assert_eq!(seen(bench, None, value), known, "{value}");
+        let (_, leased) = owed(bench);
+        let mut left = left(&leased);
+        left.events[0].key = Some(key(value, 60));
+        let committed = commit_attempt(bench, &leased, left);
+        assert_eq!(committed == STORED, !known, "{value}: {committed:?}");
+    }
+    assert!(seen(bench, None, "consumed") && !seen(bench, Some(&shop), "consumed"));
+    let at_the_route = commit(START).event(Some(key("consumed", 60)), &[]);
+    assert_eq!(put(bench.store(), at_the_route), Committed::Stored { events: 1 });
 }

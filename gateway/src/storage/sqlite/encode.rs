@@ -71,7 +71,8 @@ pub(super) fn prepare(
 ) -> Result<Prepared, StorageError> {
     let Commit { request, events, duplicate_answer, state, lane } = commit;
     let salt = shared.salt()?;
-    let (route, adapter) = (&request.route, &request.adapter);
+    let route = request.consumed.is_none().then_some(&request.route);
+    let adapter = &request.adapter;
     let probe = |key: &IdempotencyKey| KeyProbe::new(salt, key, route, adapter);
     let reads = request.reads.seen.iter().map(|(key, seen)| (probe(key), *seen)).collect();
     // What is quarantined holds no key and brings no event, whatever else was handed in.

@@ -33,7 +33,7 @@ impl KeyProbe {
     pub(super) fn new(
         salt: &[u8; 16],
         key: &IdempotencyKey,
-        route: &RouteName,
+        route: Option<&RouteName>,
         adapter: &AdapterName,
     ) -> Self {
         let (scope, owner) = key_owner(key, route, adapter);
@@ -197,7 +197,7 @@ mod tests {
         KeyProbe::new(
             &[7; 16],
             &key,
-            &RouteName::new("r").unwrap(),
+            Some(&RouteName::new("r").unwrap()),
             &AdapterName::new("r").unwrap(),
         )
     }

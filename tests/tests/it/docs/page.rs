@@ -133,8 +133,14 @@ fn operating(about: &Description, page: &mut String) {
         None => writeln!(page, "- It keeps no state."),
     }
     .unwrap();
-    if !about.consumes.is_empty() {
-        writeln!(page, "- It consumes {}.", codes(&about.consumes)).unwrap();
+    match &about.consumes_named_by {
+        Some(setting) => {
+            let always = codes(&about.consumes);
+            writeln!(page, "- It consumes {always}, and what the setting `{setting}` names.")
+                .unwrap();
+        }
+        None if about.consumes.is_empty() => {}
+        None => writeln!(page, "- It consumes {}.", codes(&about.consumes)).unwrap(),
     }
     match &about.paused_answer {
         Some(paused) => writeln!(page, "- A paused route answers {} by default.", paused.status),

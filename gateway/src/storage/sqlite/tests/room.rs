@@ -86,7 +86,7 @@ fn a_store_that_has_no_room_to_be_opened_comes_up_refusing_and_opens_later() {
     full(block_on(store.sweep(LEASE)).unwrap_err());
     full(block_on(store.retire_destinations(Vec::new())).unwrap_err());
     let (shop, vkyc) = (RouteName::new("shop").unwrap(), AdapterName::new("vkyc").unwrap());
-    full(store.seen(&shop, &vkyc, &key("k", 600), START).unwrap_err());
+    full(store.seen(Some(&shop), &vkyc, &key("k", 600), START).unwrap_err());
     assert!(lease(store, "a", 9).is_empty(), "nothing is known to be due");
     let refusing = block_on(store.health()).unwrap().refusing;
     assert_eq!(refusing.as_deref(), Some("the disk is full"));
@@ -96,7 +96,7 @@ fn a_store_that_has_no_room_to_be_opened_comes_up_refusing_and_opens_later() {
     eventually("it opens", || nudges.has_changed().unwrap());
     assert_eq!(lease(store, "a", 9).len(), 1, "what was owed");
     assert!(matches!(put(store, owed()), Committed::Duplicate { .. }), "keys are known");
-    assert!(store.seen(&shop, &vkyc, &key("k", 600), START).unwrap());
+    assert!(store.seen(Some(&shop), &vkyc, &key("k", 600), START).unwrap());
     assert_eq!(block_on(store.health()).unwrap().refusing, None);
 }
 
