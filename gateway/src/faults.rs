@@ -1,6 +1,10 @@
 //! Deliberate faults: what a fault test's control switches on, so that the test can be seen to
 //! fail. Compiled only with the feature `faults`, which no release has, and then still off unless
-//! the environment variable `SLUICE_FAULT` names one.
+//! the environment variable `SLUICE_FAULT` names one. Beside them a clock that tests set.
+
+use std::sync::Arc;
+
+use crate::model::{Clock, SystemClock};
 
 /// One way of being wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,5 +108,37 @@ impl Fault {
     #[must_use]
     pub const fn is_on(self) -> bool {
         false
+    }
+}
+
+/// The machine's clock. In a build with faults, where the environment variable `SLUICE_CLOCK` names
+/// a file, the time that stands in it, in milliseconds since the epoch.
+#[must_use]
+pub fn clock() -> Arc<dyn Clock> {
+    #[cfg(feature = "faults")]
+    if let Some(path) = std::env::var_os("SLUICE_CLOCK") {
+        return Arc::new(file_clock::FileClock { path: path.into() });
+    }
+    Arc::new(SystemClock)
+}
+
+#[cfg(feature = "faults")]
+mod file_clock {
+    use std::path::PathBuf;
+
+    use crate::model::{Clock, SystemClock, UnixMillis};
+
+    #[derive(Debug)]
+    pub(super) struct FileClock {
+        pub(super) path: PathBuf,
+    }
+
+    impl Clock for FileClock {
+        /// Read anew each time; the machine's where nothing can be read.
+        fn now(&self) -> UnixMillis {
+            let text = std::fs::read_to_string(&self.path).ok();
+            let set = text.and_then(|text| text.trim().parse().ok());
+            set.map_or_else(|| SystemClock.now(), UnixMillis)
+        }
     }
 }

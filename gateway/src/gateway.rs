@@ -25,8 +25,9 @@ use tokio::sync::{Semaphore, watch};
 use crate::adapter::Sandbox;
 use crate::admin::Phase;
 use crate::config::{self, Config, Look, Problems, Secret};
+use crate::faults;
 use crate::ingest::{self, PauseSwitches, RefusedRing};
-use crate::model::{Clock, SystemClock};
+use crate::model::Clock;
 use crate::reload::watch::Known;
 use crate::service_manager::Handed;
 use crate::snapshot::{self, OnBrokenAdapter, Snapshot};
@@ -135,7 +136,7 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
     telemetry::ingest::describe();
     telemetry::delivery::describe();
     telemetry::reload::describe();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = faults::clock();
     // Taken before the files are read: whatever changes meanwhile is seen as a change.
     let inputs = config::read(&options.config).inputs;
     let known = Known { done: inputs.fingerprint(Look::Bytes), inputs };

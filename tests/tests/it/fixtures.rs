@@ -17,9 +17,6 @@ use self::sandboxed::Sandboxed;
 /// The adapters with fixtures.
 const PLUGINS: [&str; 5] = ["ottu", "payout-matcher", "paytia-cdr", "vkyc", "zotlo"];
 
-/// Those whose fixtures a running gateway plays, too.
-const LIVE: [&str; 4] = ["ottu", "paytia-cdr", "vkyc", "zotlo"];
-
 /// Issue of every adapter: the fewest cases it may have.
 const CASES_MIN: usize = 12;
 
@@ -66,21 +63,23 @@ fn a_thousand_runs_of_each_fixture_come_to_one_outcome() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fixture_does_the_same_against_a_running_gateway() {
-    for plugin in LIVE {
-        let cases = Cases::for_stores(plugin);
-        for case in cases.all.iter().filter(|case| !case.is_portable()) {
-            println!("{plugin}/{}: fixed time or keys, in the sandbox only", case.name);
+    for plugin in PLUGINS {
+        let cases = Cases::of(plugin);
+        for case in cases.all.iter().filter(|case| !Live::can_run(case)) {
+            println!("{plugin}/{}: keys or events out of nowhere, in the sandbox only", case.name);
         }
+        let mut live = Live::new(&cases);
         let mut count = 0;
         for store in 0..cases.stores() {
-            let portable = cases.of_store(store).filter(|case| case.is_portable());
-            let portable: Vec<Case> = portable.cloned().collect();
-            let gateway = cases.home.start_with(&[]).await.unwrap();
-            let mut live = Live::new(&cases, &gateway);
-            tokio::task::block_in_place(|| check_all(&portable, &mut live));
-            assert!(gateway.terminate().await.unwrap().status.success());
-            sluice_tests::store::remove(&cases.home).unwrap();
-            count += portable.len();
+            let of_store = cases.of_store(store).filter(|case| Live::can_run(case));
+            let of_store: Vec<Case> = of_store.cloned().collect();
+            if of_store.is_empty() {
+                continue;
+            }
+            live.start().await.unwrap();
+            tokio::task::block_in_place(|| check_all(&of_store, &mut live));
+            live.stop().await.unwrap();
+            count += of_store.len();
         }
         println!("{plugin}: {count} fixtures against a running gateway, {} stores", cases.stores());
     }
