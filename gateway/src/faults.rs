@@ -13,6 +13,8 @@ pub enum Fault {
     AckBeforeCommit,
     /// Apply changed files at once, however they are being written: breaks promise 8.
     ApplyAtOnce,
+    /// Let every request wait for its call, however many wait already: breaks promise 9.
+    QueueWithoutBound,
     /// Drain every listener at a reload: breaks promise 8.
     DrainAtReload,
     /// Take connections until no descriptor is left: breaks promise 9.
@@ -93,6 +95,7 @@ impl Fault {
         let chosen = CHOSEN.get_or_init(|| match std::env::var("SLUICE_FAULT").as_deref() {
             Ok("ack-before-commit") => Some(Self::AckBeforeCommit),
             Ok("apply-at-once") => Some(Self::ApplyAtOnce),
+            Ok("queue-without-bound") => Some(Self::QueueWithoutBound),
             Ok("drain-at-reload") => Some(Self::DrainAtReload),
             Ok("use-all-descriptors") => Some(Self::UseAllDescriptors),
             Ok("spin-on-accept") => Some(Self::SpinOnAccept),

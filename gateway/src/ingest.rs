@@ -43,6 +43,7 @@ use hyper::server::conn::http1;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::admission::Load;
 pub use self::admission::PauseSwitches;
 pub use self::again::{Again, Reverifier};
 use self::bound::{Bound, Count};
@@ -110,7 +111,7 @@ struct Shared {
     switches: Arc<PauseSwitches>,
     connections: Arc<Bound>,
     in_flight: Count,
-    calls: Arc<Semaphore>,
+    load: Load,
     protocol: http1::Builder,
     gauges: Gauges,
     log_budget: Budget,
@@ -137,7 +138,7 @@ impl Ingest {
             switches,
             connections: Arc::new(connections),
             in_flight: Count::default(),
-            calls,
+            load: Load::new(calls),
             protocol: connection::protocol(),
             gauges: Gauges::default(),
             log_budget: Budget::lines(),

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod ingest;
 mod log;
 mod metrics;
+pub mod operators;
 pub mod reload;
 
 pub use self::log::{LogControl, LogFormat, start as start_log};

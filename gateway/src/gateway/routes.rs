@@ -11,7 +11,7 @@ use crate::model::{Clock, RouteName, RouteSwitch};
 use crate::snapshot::Snapshot;
 use crate::storage::StorageFuture;
 use crate::telemetry::Happening as _;
-use crate::telemetry::ingest::RouteSwitched;
+use crate::telemetry::operators::RouteSwitched;
 
 /// What [`Routes`] answers from.
 #[derive(Debug)]

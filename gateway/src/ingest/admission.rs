@@ -5,6 +5,8 @@
 //! call, and only what was found verified is charged to it: so a stranger with a wrong secret can
 //! use up what is theirs, and never what is the provider's.
 //!
+//! Before all of that stands the bound of requests in flight, and before the call its turn (`load`).
+//!
 //! Nothing here knows an adapter, and only the switches know storage. What is set or counted here
 //! belongs to no snapshot, so a reload loses none of it. A route without limits costs one look at
 //! an empty option.
@@ -12,6 +14,7 @@
 mod clients;
 mod limiters;
 mod limits;
+mod load;
 mod pause;
 
 use std::sync::OnceLock;
@@ -23,6 +26,7 @@ use http::{HeaderValue, StatusCode};
 pub(super) use limiters::{Limiters, LimitsByRoute};
 pub(super) use limits::RouteLimits;
 use limits::{Left, UsedUp};
+pub(super) use load::{Load, Turn};
 pub use pause::PauseSwitches;
 
 use super::answer::{HttpAnswer, Refusal};

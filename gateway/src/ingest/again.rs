@@ -26,7 +26,7 @@ use crate::config::RoutePath;
 use crate::model::{Diagnosis, InboundRequest, RequestHead, RequestId, VerdictRecord};
 use crate::storage::StorageError;
 use crate::telemetry::Happening as _;
-use crate::telemetry::ingest::VerifiedAgain;
+use crate::telemetry::operators::VerifiedAgain;
 use crate::verification::Presented;
 
 /// What verifying a request again came to.

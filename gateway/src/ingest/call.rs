@@ -5,11 +5,10 @@ use std::time::Instant as StdInstant;
 
 use http::StatusCode;
 use ring::digest::{SHA256, digest};
-use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
-use super::admission::Charged;
+use super::admission::{Charged, Turn};
 use super::answer::{RETRY_ADAPTER, Refusal};
 use super::route::{Routed, Served};
 use crate::adapter::{CallEnd, Cause, End, Outcome, OutcomeEvent, ReceiveCall, StateReader};
@@ -163,12 +162,15 @@ impl Call<'_> {
 
     /// One run and its commit.
     async fn attempt(&self, mut subject: Subject) -> Attempt {
-        let Some(permit) = self.permit().await else {
-            let refusal = Refusal::overloaded("no adapter call was free before the deadline");
-            return Attempt::Ended(subject.refused(refusal, Vec::new()));
+        let turn = match self.shared.load.turn(self.deadline).await {
+            Ok(turn) => turn,
+            Err(why) => {
+                let refusal = Refusal::overloaded(why);
+                return Attempt::Ended(subject.refused(refusal, Vec::new()));
+            }
         };
         let CallEnd { end, verdicts, reads, masked, writes } =
-            self.receive(&subject.inbound, &subject.presented, permit);
+            self.receive(&subject.inbound, &subject.presented, turn);
         subject.masked = masked.or(subject.masked);
         let settled = match settle(end, &verdicts, &self.served.route.secrets) {
             Ok(settled) => settled,
@@ -215,22 +217,13 @@ impl Call<'_> {
         Attempt::Ended(Ending::Refused { refusal, verdicts, inbound: None, presented: None })
     }
 
-    /// Waits for one of the calls that may run at once; `None`: not before the deadline.
-    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
-        let calls = &self.shared.calls;
-        if let Ok(permit) = calls.try_acquire() {
-            return Some(permit);
-        }
-        timeout_at(self.deadline, calls.acquire()).await.ok()?.ok()
-    }
-
     /// Runs the adapter on this thread: the epoch that bounds it is wall time, so a call must not
     /// wait for its turn once it has begun.
     fn receive(
         &self,
         inbound: &Arc<InboundRequest>,
         presented: &Arc<Presented>,
-        permit: SemaphorePermit<'_>,
+        turn: Turn<'_>,
     ) -> CallEnd {
         let route = &self.served.route;
         let (storage, adapter) = (&self.shared.storage, &route.config.adapter);
@@ -257,7 +250,7 @@ impl Call<'_> {
             state,
             body_max: route.config.body_max,
         });
-        drop(permit);
+        drop(turn);
         AdapterCalled { adapter: &route.config.adapter, took: began.elapsed() }.emit();
         if let Some(token) = &self.token {
             ended.verdicts.insert(0, token.clone());

@@ -146,7 +146,7 @@ impl Refused<'_> {
         }
         others
             .find(|other| {
-                let Ok(_permit) = self.shared.calls.try_acquire() else { return false };
+                let Some(_turn) = self.shared.load.try_turn() else { return false };
                 let route = &other.route;
                 let ended = route.adapter.receive(ReceiveCall {
                     cause: Cause::Test,

@@ -19,6 +19,7 @@ use super::client::{ClientAddress, Neighbour};
 use super::refused::RefusedRequest;
 use super::route::{Hit, Lookup, Routed, Served};
 use super::{admission, diagnose, strict};
+use crate::faults::Fault;
 use crate::model::{
     Diagnosis, Disposition, Found, InboundRequest, RequestHead, RequestId, RouteName, UnixMillis,
     VerdictRecord,
@@ -45,7 +46,8 @@ where
     let started = Instant::now();
     let routed = shared.routing.current();
     let ingest = &routed.snapshot.config.ingest;
-    let in_flight_max = ingest.requests_in_flight_max;
+    let unbounded = Fault::QueueWithoutBound.is_on();
+    let in_flight_max = if unbounded { usize::MAX } else { ingest.requests_in_flight_max };
     let client = ClientAddress::of(peer, &parts.headers, ingest);
     let exchange = Exchange { shared, routed, client, parts, id, received_at, started };
     let Some(_counted) = shared.in_flight.enter(in_flight_max) else {

@@ -54,6 +54,10 @@ impl Guest for Hostile {
         match word {
             "count" => return Ok(outcomes::answering(&count())),
             "parse" => return Ok(parse(rest)),
+            "work" => {
+                verification::verify_header("shared");
+                return Ok(outcomes::answering(&work(rest)));
+            }
             "unverified" => return Ok(outcomes::answering("not verified")),
             _ => {}
         }
@@ -114,6 +118,15 @@ fn count() -> String {
 }
 
 /// Stands for honest work in the bench: a verdict, a JSON body read, an event written.
+/// Does so many steps of nothing.
+fn work(steps: &str) -> String {
+    let mut n = 0_u64;
+    for step in 0..steps.trim().parse().unwrap_or(0_u64) {
+        n = std::hint::black_box(n.wrapping_add(step));
+    }
+    n.to_string()
+}
+
 fn parse(body: &str) -> Outcome {
     verification::verify_header("shared");
     match serde_json::from_str::<serde_json::Value>(body) {
