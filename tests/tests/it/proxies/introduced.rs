@@ -79,3 +79,36 @@ async fn clients_are_those_that_haproxy_introduces() {
     expected.sort();
     assert_eq!(found, expected);
 }
+
+/// A Unix socket between the two: the proxy counts as this machine's own address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_at_a_unix_socket_is_trusted_as_this_machine() {
+    let home = HomeBuilder::new()
+        .vkyc(&["events"])
+        .unwrap()
+        .events_file()
+        .ingest("trusted_proxies = [\"127.0.0.1\"]\nforwarded = \"x-forwarded-for\"")
+        .build()
+        .unwrap();
+    home.edit(
+        "[ingest]\nlisten = \"127.0.0.1:0\"",
+        "[ingest]\nlisten = [\"127.0.0.1:0\", \"unix:in.sock\"]",
+    )
+    .unwrap();
+    let gateway = home.start_with(&[("SLUICE_LOG", "info")]).await.unwrap();
+    let socket = home.folder().join("in.sock");
+    let change = |text: String| {
+        // Nobody else may enter the test's folder.
+        let text = edit(&text, "user www-data;", "user root;");
+        let there = format!("server unix:{}; # server 127.0.0.1:8080;", socket.display());
+        edit(&text, "server 127.0.0.1:8080;", &there)
+    };
+    let front = Front::start_with(Kind::Nginx, gateway.ingest(), gateway.admin(), change).await;
+    let mut connection = front.connect(ONE).await.unwrap();
+    let spoofed = vkyc_request(vkyc_payload("one")).header("x-forwarded-for", "203.0.113.66");
+    assert_eq!(connection.send(spoofed).await.unwrap().status, 200);
+    gateway.terminate().await.unwrap();
+    let stored = store::requests(&home).await.unwrap();
+    let clients: Vec<IpAddr> = stored.iter().map(|request| request.record.client).collect();
+    assert_eq!(clients, [IpAddr::from(ONE)]);
+}
