@@ -25,6 +25,8 @@ pub enum Fault {
     CommitInParts,
     /// The writer of storage hangs at its first commit.
     WriterHangs,
+    /// Keep no account of a connection of HTTP/2: breaks promise 9.
+    KeepNoAccount,
 }
 
 /// A step of the writer's transaction for a call that changes state. The process can be made to end
@@ -100,6 +102,7 @@ impl Fault {
             Ok("use-all-descriptors") => Some(Self::UseAllDescriptors),
             Ok("spin-on-accept") => Some(Self::SpinOnAccept),
             Ok("commit-in-parts") => Some(Self::CommitInParts),
+            Ok("keep-no-account") => Some(Self::KeepNoAccount),
             Ok("writer-hangs") => Some(Self::WriterHangs),
             Ok(_) | Err(_) => None,
         });

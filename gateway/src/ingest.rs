@@ -27,6 +27,7 @@ mod descriptors;
 mod diagnose;
 mod door;
 mod handler;
+mod http2;
 mod listener;
 mod phase;
 mod refused;

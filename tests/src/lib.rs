@@ -9,6 +9,7 @@
 pub mod artifacts;
 pub mod bench;
 pub mod destination;
+pub mod frames;
 pub mod gateway;
 pub mod home;
 pub mod http;

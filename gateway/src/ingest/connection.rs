@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -23,7 +23,7 @@ use super::client::{Neighbour, PROXY_DEADLINE, read_proxy_header};
 use super::phase::{Deadlines, Doing, Phase};
 use super::socket::{Peer, Socket};
 use super::wire::Wire;
-use super::{Shared, handler};
+use super::{Shared, handler, http2};
 use crate::config::ListenerConfig;
 use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::{ConnectionEnded, Gauged, ProxyHeaderRefused};
@@ -67,6 +67,7 @@ pub(super) struct Arrival {
 struct Opened {
     stream: Stream,
     peer: Neighbour,
+    listener: Arc<ListenerConfig>,
 }
 
 enum Stream {
@@ -86,14 +87,57 @@ pub(super) async fn serve(
     // Whatever comes before the first request has the time of a head.
     let opening = open(arrival, &shared, deadlines, &stopping);
     let reason = match timeout(deadlines.head, opening).await {
-        Ok(Ok(Opened { stream, peer })) => match stream {
-            Stream::Plain(stream) => serve_http1(stream, peer, &shared, deadlines, stopping).await,
-            Stream::Tls(stream) => serve_http1(stream, peer, &shared, deadlines, stopping).await,
-        },
+        Ok(Ok(opened)) => speak(opened, &shared, deadlines, stopping).await,
         Ok(Err(reason)) => reason,
         Err(_) => "opening",
     };
     ConnectionEnded { reason }.emit();
+}
+
+/// Serves in the version of HTTP that is agreed on, and says why it ended.
+async fn speak(
+    Opened { stream, peer, listener }: Opened,
+    shared: &Arc<Shared>,
+    deadlines: Deadlines,
+    stopping: CancellationToken,
+) -> &'static str {
+    match stream {
+        Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            http2::serve(stream, peer, shared, deadlines, stopping).await
+        }
+        Stream::Tls(stream) => serve_http1(stream, peer, shared, deadlines, stopping).await,
+        Stream::Plain(stream) if !listener.http2 => {
+            serve_http1(stream, peer, shared, deadlines, stopping).await
+        }
+        Stream::Plain(mut stream) => {
+            let Ok(begins) = timeout(deadlines.head, preface(&mut stream)).await else {
+                return "head";
+            };
+            let is_http2 = begins == http2::PREFACE;
+            let (read, write) = tokio::io::split(stream);
+            let stream = tokio::io::join(io::Cursor::new(begins).chain(read), write);
+            if is_http2 {
+                http2::serve(stream, peer, shared, deadlines, stopping).await
+            } else {
+                serve_http1(stream, peer, shared, deadlines, stopping).await
+            }
+        }
+    }
+}
+
+/// What a connection begins with: the preface of HTTP/2, or as much of something else as shows that it
+/// is none.
+async fn preface(stream: &mut Socket) -> Vec<u8> {
+    let mut begins = Vec::with_capacity(http2::PREFACE.len());
+    while http2::PREFACE.starts_with(&begins) && begins.len() < http2::PREFACE.len() {
+        let room = (http2::PREFACE.len() - begins.len()) as u64;
+        match stream.take(room).read_buf(&mut begins).await {
+            Ok(1..) => {}
+            // Whoever serves it finds the same end.
+            Ok(0) | Err(_) => break,
+        }
+    }
+    begins
 }
 
 /// What precedes the first request of a connection.
@@ -119,7 +163,7 @@ async fn open(
             Stream::Tls(Box::new(accepted.map_err(|_| "handshake")?))
         }
     };
-    Ok(Opened { stream, peer })
+    Ok(Opened { stream, peer, listener })
 }
 
 /// Reads the PROXY header that a connection begins with.
@@ -155,7 +199,7 @@ where
 }
 
 /// Until a while after the call to stop.
-async fn last_call(stopping: &CancellationToken) {
+pub(super) async fn last_call(stopping: &CancellationToken) {
     stopping.cancelled().await;
     sleep(LAST_CALL).await;
 }

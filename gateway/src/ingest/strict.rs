@@ -57,6 +57,9 @@ pub(super) fn check(
 ) -> Result<(), Fault> {
     check_host(version, headers)?;
     check_target(method, uri, headers)?;
+    if version == Version::HTTP_2 && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(bad("a transfer coding in HTTP/2"));
+    }
     check_transfer_encoding(headers)?;
     if has_twin(headers, |name| GUARDED.contains(&name) || name.starts_with(GUARDED_PREFIX)) {
         return Err(bad("a header with underscores reads like one that is believed"));
@@ -113,7 +116,9 @@ fn check_target(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), F
     if !agrees || authority.as_str().contains('@') {
         return Err(bad("an absolute target that is not the host"));
     }
-    Ok(())
+    // In HTTP/2 the path is told apart from the rest, and may be anything.
+    let asterisk = uri.path() == "*" && *method == Method::OPTIONS;
+    if uri.path().starts_with('/') || asterisk { Ok(()) } else { Err(bad("no path")) }
 }
 
 /// RFC 9112 section 6.1 knows more codings than `chunked`; nobody who sends webhooks uses one,
@@ -197,6 +202,23 @@ mod tests {
         // HTTP/1.0 may send an absolute target without a host; credentials in it are refused.
         let uri = Uri::from_static("http://u@a/x");
         assert!(check(&Method::GET, &uri, Version::HTTP_10, &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn http_2_has_a_path_and_no_transfer_coding() {
+        let judge = |method: Method, uri: &'static str, coding: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, http::HeaderValue::from_static("a:1"));
+            if let Some(coding) = coding {
+                let coding = http::HeaderValue::from_static(coding);
+                headers.insert(header::TRANSFER_ENCODING, coding);
+            }
+            check(&method, &Uri::from_static(uri), Version::HTTP_2, &headers).is_ok()
+        };
+        assert!(judge(Method::POST, "https://a:1/x", None));
+        assert!(!judge(Method::POST, "https://a:1/x", Some("chunked")));
+        assert!(!judge(Method::POST, "https://b:1/x", None));
+        assert!(!judge(Method::CONNECT, "a:1", None));
     }
 
     #[test]

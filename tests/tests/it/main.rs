@@ -16,6 +16,7 @@ mod disk;
 mod docs;
 mod fixtures;
 mod hostile;
+mod http2;
 mod interop;
 mod limits;
 mod listeners;
