@@ -12,10 +12,11 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Deadlines of the gateways here: short, so that the tests are.
-const HEAD: Duration = Duration::from_secs(2);
-const BODY: Duration = Duration::from_secs(3);
-const IDLE: Duration = Duration::from_secs(2);
+/// Deadlines of the gateways here: short, so that the tests are, and longer than a healthy client
+/// waits for its turn on a busy machine.
+const HEAD: Duration = Duration::from_secs(4);
+const BODY: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(4);
 
 /// An offender may be open for this much longer than the deadline that it passes.
 const LATE: Duration = Duration::from_secs(2);
@@ -40,7 +41,8 @@ fn home(more: &str) -> Home {
 fn patient(more: &str) -> Home {
     let home = home(more);
     let text = home.config_text().unwrap();
-    let text = text.replace("head_deadline = \"2s\"", "head_deadline = \"60s\"");
+    assert!(text.contains("head_deadline = \"4s\""));
+    let text = text.replace("head_deadline = \"4s\"", "head_deadline = \"60s\"");
     std::fs::write(home.config(), text).unwrap();
     home
 }

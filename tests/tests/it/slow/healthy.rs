@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 /// Requests in a second: a busy provider, and no load that matters.
 const RATE: u32 = 50;
 
-/// A healthy provider gives up after this.
-const GIVES_UP: Duration = Duration::from_secs(5);
+/// A healthy provider gives up after this, as GitHub does.
+const GIVES_UP: Duration = Duration::from_secs(10);
 
 /// What a provider saw.
 #[derive(Debug)]
@@ -74,7 +74,11 @@ impl Healthy {
             sending.spawn(async move {
                 let due = Instant::now();
                 let posted = tokio::time::timeout(GIVES_UP, post(to, number, kept)).await;
-                matches!(posted, Ok(Ok(200))).then(|| due.elapsed())
+                if !matches!(posted, Ok(Ok(200))) {
+                    println!("a healthy request failed: {posted:?}");
+                    return None;
+                }
+                Some(due.elapsed())
             });
         }
         self.stop.store(false, Ordering::Relaxed);
