@@ -110,6 +110,10 @@ async fn histories_with_crashes_inside_a_commit_come_to_what_the_model_says() {
     audit.assert_lively();
 }
 
+/// Runs of four crashes that the control may need: not every request that lost its state is one that
+/// the model misses, since some changed nothing.
+const CONTROL_TRIES: usize = 6;
+
 /// The control: where a call's request is committed before its state, a crash between them shows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_commits_in_parts_fails_this_test() {
@@ -118,9 +122,14 @@ async fn a_gateway_that_commits_in_parts_fails_this_test() {
         count: 1 + random.below(40),
         in_parts: true,
     };
-    let (audit, _) = histories_with(4, 8, point).await;
-    println!("committed in parts: {audit}");
-    assert!(audit.disagreements() > 0, "a request without its state must show");
+    for _ in 0..CONTROL_TRIES {
+        let (audit, _) = histories_with(4, 8, point).await;
+        println!("committed in parts: {audit}");
+        if audit.disagreements() > 0 {
+            return;
+        }
+    }
+    panic!("a request without its state must show");
 }
 
 /// How a round ends.

@@ -11,6 +11,8 @@ const EXPIRED: usize = 50_000;
 /// How long a commit may wait while they go, on a machine that others use too: many steps.
 const WAIT_MAX: Duration = Duration::from_millis(300);
 
+/// The longest wait of the best try counts: a sync may take long because of what else the machine
+/// does; that a step does, is so each time.
 const TRIES: usize = 3;
 
 /// A store whose state and keys have expired, but for one of each.
@@ -95,31 +97,34 @@ fn waits_of_a_sweep() -> Vec<Duration> {
     waits
 }
 
-#[test]
-fn what_has_expired_goes_by_itself_while_commits_go_on() {
-    // A sync may take long because of what else the machine does; that a step does, is so each time.
-    let longest = (0..TRIES).map(|_| *waits_of_a_sweep().last().unwrap());
-    assert!(longest.into_iter().any(|longest| longest < WAIT_MAX));
+/// The longest wait while all of it goes in one step.
+fn longest_wait_of_one_step() -> Duration {
+    let bench = filled();
+    let waits = waits_during(&bench, || {
+        let all = |writer: &mut Writer<'_>| {
+            writer.transaction(|writer| {
+                writer.delete_expired(START, usize::MAX >> 1)?;
+                writer.connection.execute("DELETE FROM keys WHERE until < 1000", [])
+            })
+        };
+        block_on(bench.sqlite().ask_writer(all)).unwrap();
+    });
+    let longest = waits[waits.len() - 1];
+    print_figures(&format!("in one step the longest waits {longest:?}"));
+    longest
 }
 
-/// The control: all of it in one step.
+fn best(longest: impl Fn() -> Duration) -> Duration {
+    (0..TRIES).map(|_| longest()).min().unwrap()
+}
+
+/// With its control: all of it in one step holds commits up for longer, on any machine.
 #[test]
-fn what_goes_in_one_step_holds_commits_up() {
-    for _ in 0..TRIES {
-        let bench = filled();
-        let waits = waits_during(&bench, || {
-            let all = |writer: &mut Writer<'_>| {
-                writer.transaction(|writer| {
-                    writer.delete_expired(START, usize::MAX >> 1)?;
-                    writer.connection.execute("DELETE FROM keys WHERE until < 1000", [])
-                })
-            };
-            block_on(bench.sqlite().ask_writer(all)).unwrap();
-        });
-        let longest = waits[waits.len() - 1];
-        print_figures(&format!("in one step the longest waits {longest:?}"));
-        assert!(longest > WAIT_MAX, "{longest:?}");
-    }
+fn what_has_expired_goes_by_itself_while_commits_go_on() {
+    let longest = best(|| *waits_of_a_sweep().last().unwrap());
+    assert!(longest < WAIT_MAX, "{longest:?}");
+    let at_once = best(longest_wait_of_one_step);
+    assert!(at_once > longest * 2, "{at_once:?} in one step, {longest:?} in many");
 }
 
 #[expect(clippy::print_stdout, reason = "figures of a test are printed")]
