@@ -153,8 +153,13 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let server = thread::spawn(move || {
                 let (mut connection, _) = listener.accept().unwrap();
-                let mut head = [0; 16];
-                connection.read_exact(&mut head).unwrap();
+                // The whole head: closing with some of it unread would reset the connection.
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    connection.read_exact(&mut byte).unwrap();
+                    head.extend(byte);
+                }
                 connection.write_all(answer.as_bytes()).unwrap();
             });
             assert_eq!(answers_ready(address).ok(), expected, "{answer}");
