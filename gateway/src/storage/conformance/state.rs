@@ -1,5 +1,8 @@
 //! The rules of adapters' state.
 
+mod lanes;
+mod namespaces;
+
 use super::*;
 use crate::model::{Scanned, StateEntry, StatePut, StateRange, StateReads, StateWrite};
 use crate::storage::{Claiming, Lane, StateChange, StateScan};
@@ -8,7 +11,7 @@ use crate::storage::{Claiming, Lane, StateChange, StateScan};
 pub(in crate::storage) const VERSION: u32 = 1;
 
 pub(super) fn rules<B: Bench>() -> Vec<(&'static str, Test<B>)> {
-    rules![
+    let own = rules![
         state_is_read_as_it_was_committed,
         a_scan_goes_in_either_direction_and_in_parts,
         a_view_stays_as_it_was_at_its_first_read,
@@ -19,12 +22,9 @@ pub(super) fn rules<B: Bench>() -> Vec<(&'static str, Test<B>)> {
         a_conflict_changes_nothing,
         only_what_is_accepted_changes_state,
         members_of_a_group_come_one_after_the_other,
-        each_adapter_has_a_namespace_of_its_own,
-        a_namespace_belongs_to_one_version,
         what_was_read_is_kept_with_the_request,
-        in_its_lane_a_call_meets_no_commit_of_its_adapter,
-        lanes_are_entered_in_turn,
-    ]
+    ];
+    [own, namespaces::rules(), lanes::rules()].into_iter().flatten().collect()
 }
 
 pub(in crate::storage) fn adapter(name: &str) -> AdapterName {
@@ -376,67 +376,6 @@ fn members_of_a_group_come_one_after_the_other<B: Bench>(bench: &mut B) {
     assert_eq!(all(store), "a=1 b=1");
 }
 
-fn each_adapter_has_a_namespace_of_its_own<B: Bench>(bench: &mut B) {
-    let store = bench.store();
-    claim(store, "vkyc");
-    claim(store, "other");
-    change(store, [put_key("a", "mine")]);
-    let reads = {
-        let mut reader = Reader::of(store, "other", START);
-        assert!(reader.get(b"a").is_none());
-        assert!(reader.scan(StateRange::new(Vec::new(), None), 9, true).is_empty());
-        reader.reads.clone()
-    };
-    change(store, [put_key("a", "mine again")]);
-    let theirs = commit(START).of_adapter("other").having_read(reads);
-    assert_eq!(put(store, theirs.changing([put_key("a", "theirs")])), STORED);
-    assert_eq!(all_at(store, "other", START), "a=theirs");
-    assert_eq!(all(store), "a=mine again");
-}
-
-fn a_namespace_belongs_to_one_version<B: Bench>(bench: &mut B) {
-    let refused = |store: &dyn Storage, version, said: &str| {
-        let told = store.state(&adapter("vkyc"), version).unwrap_err().to_string();
-        assert!(told.contains(said), "{told}");
-        let mut new = commit(START).changing([put_key("a", "1")]);
-        new.state.as_mut().unwrap().version = version;
-        let told = block_on(store.commit(new)).unwrap_err().to_string();
-        assert!(told.contains(said), "{told}");
-    };
-    let claims = |store: &dyn Storage, version| -> Option<u32> {
-        let mine = (adapter("vkyc"), version);
-        let asked = block_on(store.claim_state(vec![mine.clone()], Claiming::Ask)).unwrap();
-        // Whoever stands beside it gets nothing either where it is refused.
-        let both = vec![(adapter("beside"), version), mine];
-        let held = block_on(store.claim_state(both, Claiming::Grant)).unwrap();
-        assert_eq!(held, asked);
-        assert_eq!(store.state(&adapter("beside"), version).is_ok(), held.is_empty());
-        held.first().map(|(_, stored)| *stored)
-    };
-    refused(bench.store(), 1, "`vkyc` was granted no state");
-    let asked = store_asked(bench.store());
-    assert_eq!(asked, []);
-    refused(bench.store(), 1, "`vkyc` was granted no state");
-    assert_eq!(claims(bench.store(), 1), None);
-    assert_eq!(claims(bench.store(), 2), None, "an empty one can be taken over");
-    refused(bench.store(), 1, "kept in version 2, no longer in 1");
-    assert_eq!(claims(bench.store(), 1), None);
-    change(bench.store(), [put_key("a", "1")]);
-    assert_eq!(claims(bench.store(), 2), Some(1), "one with entries cannot");
-    assert_eq!(all(bench.store()), "a=1", "who has it keeps it");
-    bench.reopen();
-    refused(bench.store(), 1, "was granted no state");
-    assert_eq!(claims(bench.store(), 2), Some(1));
-    refused(bench.store(), 2, "was granted no state");
-    assert_eq!(claims(bench.store(), 1), None);
-    change(bench.store(), [delete_key("a")]);
-    assert_eq!(claims(bench.store(), 2), None);
-}
-
-fn store_asked(store: &dyn Storage) -> Vec<(AdapterName, u32)> {
-    block_on(store.claim_state(vec![(adapter("vkyc"), 1)], Claiming::Ask)).unwrap()
-}
-
 fn what_was_read_is_kept_with_the_request<B: Bench>(bench: &mut B) {
     claim(bench.store(), "vkyc");
     change(bench.store(), [put_key("a", "1"), put_until("c", "1", UnixMillis(START.0 + 1))]);
@@ -479,66 +418,4 @@ fn what_was_read_is_kept_with_the_request<B: Bench>(bench: &mut B) {
     assert_eq!(put(bench.store(), new), STORED);
     let kept = block_on(bench.store().request(id)).unwrap().unwrap().record.reads;
     assert!(kept.state_not_kept && kept.state.is_empty());
-}
-
-/// Whether it comes true while others have their turn.
-async fn soon<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
-    tokio::time::timeout(Duration::from_millis(30), future).await.ok()
-}
-
-fn timed<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    runtime.unwrap().block_on(future)
-}
-
-fn in_its_lane_a_call_meets_no_commit_of_its_adapter<B: Bench>(bench: &mut B) {
-    let store = bench.store();
-    claim(store, "vkyc");
-    timed(async {
-        let mine = |lane: &Lane| {
-            let mut reader = Reader::of(store, "vkyc", START);
-            reader.get(b"a");
-            let mine = commit(START).having_read(reader.reads.clone());
-            Commit { lane: Some(lane.id()), ..mine.changing([put_key("a", "lane")]) }
-        };
-        let early = store.commit(commit(START).changing([put_key("a", "early")]));
-        let (early, lane) = tokio::join!(early, store.lane(&adapter("vkyc")));
-        let lane = lane.unwrap();
-        assert_eq!(early.unwrap(), STORED);
-        let mine = mine(&lane);
-        let theirs = commit(START).changing([put_key("a", "theirs")]);
-        let id = theirs.request.id;
-        let mut theirs = store.commit(theirs);
-        assert!(soon(&mut theirs).await.is_none(), "it waits");
-        let other = store.commit(commit(START).of_adapter("other")).await;
-        assert_eq!(other.unwrap(), STORED, "another adapter goes on");
-        assert!(store.request(id).await.unwrap().is_none());
-        assert_eq!(store.commit(mine).await.unwrap(), STORED, "no conflict in the lane");
-        assert!(soon(&mut theirs).await.is_none(), "the lane is held until it is dropped");
-        drop(lane);
-        assert_eq!(theirs.await.unwrap(), STORED);
-    });
-    assert_eq!(all(store), "a=theirs");
-}
-
-fn lanes_are_entered_in_turn<B: Bench>(bench: &mut B) {
-    let store = bench.store();
-    timed(async {
-        let lane = || store.lane(&adapter("vkyc"));
-        let first = lane().await.unwrap();
-        let (mut given_up, mut second, mut third) = (lane(), lane(), lane());
-        assert!(soon(&mut given_up).await.is_none() && soon(&mut second).await.is_none());
-        assert!(soon(&mut third).await.is_none());
-        let mut waiting = store.commit(commit(START));
-        assert!(soon(&mut waiting).await.is_none());
-        drop(given_up);
-        drop(first);
-        let second = second.await.unwrap();
-        assert!(soon(&mut third).await.is_none() && soon(&mut waiting).await.is_none());
-        drop(store.lane(&adapter("other")).await.unwrap());
-        drop(second);
-        drop(third.await.unwrap());
-        assert_eq!(waiting.await.unwrap(), STORED);
-        assert_eq!(store.commit(commit(START)).await.unwrap(), STORED);
-    });
 }
