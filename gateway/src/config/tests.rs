@@ -1,3 +1,6 @@
+mod examples;
+mod listeners;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -67,80 +70,6 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     assert_eq!(route.deadline, Duration::from_secs(15));
     assert!(!route.paused);
     assert!(config.adapters[&route.adapter].plugin.path.ends_with("plugins/p.wasm"));
-}
-
-#[test]
-fn each_mistake_of_a_listener_is_told_where_it_stands() {
-    for (addition, key, message) in [
-        ("[ingest]\nlisten = 'systemd:'", "ingest.listen", "names no socket"),
-        ("[ingest]\nlisten = 'systemd:a:b'", "ingest.listen", "names no socket"),
-        ("[ingest]\nlisten = 'unix:'", "ingest.listen", "is not a path"),
-        ("[ingest]\nlisten = 'unix:/'", "ingest.listen", "cannot be a socket's path"),
-        ("[ingest]\nlisten = 8080", "ingest.listen", "expected a string, got an integer"),
-        ("[ingest]\nlisten = []", "ingest.listen", "names no address"),
-        ("[ingest]\nlisten = ['127.0.0.1:1', 'x']", "ingest.listen.1", "`x` is not an address"),
-        ("[ingest]\nlisten = ['127.0.0.1:0', '127.0.0.1:0']", "ingest.listen.1", "is taken by"),
-        ("[ingest]\nlisten = ['unix:/a', 'unix:/a']", "ingest.listen.1", "is taken by"),
-        ("[ingest.listeners.a]\nmode = '0600'", "ingest.listeners.a.address", "is missing"),
-        (
-            "[ingest.listeners.a]\naddress = '127.0.0.1:1'\nmode = '0600'",
-            "ingest.listeners.a.mode",
-            "does not go with",
-        ),
-        (
-            "[ingest.listeners.a]\naddress = 'unix:/a'\nmode = '1777'",
-            "ingest.listeners.a.mode",
-            "is not a file's mode",
-        ),
-        (
-            "[ingest.listeners.a]\naddress = 'unix:/a'\nowner = 'nobody-at-all'",
-            "ingest.listeners.a.owner",
-            "there is no user",
-        ),
-        (
-            "[ingest]\nlisten = '127.0.0.1:1'\nlisteners.a = { address = '0.0.0.0:1' }",
-            "ingest.listeners.a.address",
-            "is taken by `ingest.listen`",
-        ),
-        (
-            "[ingest.listeners.a]\naddress = '127.0.0.1:1'\ncertificate = '/etc/hostname'",
-            "ingest.listeners.a.key",
-            "is missing",
-        ),
-        ("[ingest.listeners.A]\naddress = '127.0.0.1:1'", "ingest.listeners.A", "not a name"),
-        ("[ingest]\nlisten = '127.0.0.1:9090'", "ingest.listen", "is taken by"),
-    ] {
-        check(addition, key, message);
-    }
-}
-
-#[test]
-fn listeners_are_an_address_a_list_or_a_table_each() {
-    let listeners = |text: &str| {
-        let config = load_text(&format!("{BASE}{ROUTE}{text}")).unwrap();
-        let shown = |each: &std::sync::Arc<ListenerConfig>| {
-            let name = each.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
-            format!("{name}{} {:o}", each.listen, each.access.mode)
-        };
-        config.ingest.listeners.iter().map(shown).collect::<Vec<_>>()
-    };
-    assert_eq!(listeners("[ingest]\nlisten = '[::1]:1'"), ["[::1]:1 660"]);
-    assert_eq!(
-        listeners("[ingest]\nlisten = ['127.0.0.1:0', 'unix:/run/a.sock', '127.0.0.2:0']"),
-        ["127.0.0.1:0 660", "unix:/run/a.sock 660", "127.0.0.2:0 660"]
-    );
-    // A table alone leaves no default address open.
-    let table = "[ingest.listeners.b]\naddress = 'unix:/run/b.sock'\nmode = '600'\n";
-    assert_eq!(listeners(table), ["b: unix:/run/b.sock 600"]);
-    let both = format!("[ingest]\nlisten = '127.0.0.1:1'\n{table}owner = 'root'\ngroup = '0'\n");
-    assert_eq!(listeners(&both), ["127.0.0.1:1 660", "b: unix:/run/b.sock 600"]);
-    let config = load_text(&format!("{BASE}{ROUTE}{both}")).unwrap();
-    let access = SocketAccess { mode: 0o600, owner: Some(0), group: Some(0) };
-    assert_eq!(config.ingest.listeners[1].access, access);
-    // A relative path lies beside the file that names it.
-    let config = load_text(&format!("{BASE}{ROUTE}[ingest]\nlisten = 'unix:a.sock'")).unwrap();
-    let Listen::Unix(path) = &config.ingest.listeners[0].listen else { panic!("no Unix socket") };
-    assert_eq!(path, &config.files[0].with_file_name("a.sock"));
 }
 
 #[test]
@@ -272,81 +201,6 @@ fn hints_tell_what_may_not_be_meant() {
             ("destinations.l", "nothing delivers to this destination"),
         ]
     );
-}
-
-/// Copies a configuration, makes the secret files that it names, and loads it.
-fn load_example(example: &Path) -> (tempfile::TempDir, Result<Config, Problems>) {
-    let folder = tempfile::tempdir().unwrap();
-    let source = example.parent().unwrap();
-    // A folder whose files are included may have none yet.
-    for entry in fs::read_dir(source).unwrap().map(Result::unwrap) {
-        if entry.path().is_dir() {
-            fs::create_dir_all(folder.path().join(entry.file_name())).unwrap();
-        }
-    }
-    let mut texts = Vec::new();
-    for file in toml_files(source) {
-        let text = fs::read_to_string(&file).unwrap();
-        let copy = folder.path().join(file.strip_prefix(source).unwrap());
-        fs::create_dir_all(copy.parent().unwrap()).unwrap();
-        fs::write(&copy, &text).unwrap();
-        texts.push((copy, text));
-    }
-    for (copy, text) in texts {
-        let table: toml::Table = text.parse().unwrap();
-        let listeners = table.get("ingest").and_then(|ingest| ingest.get("listeners"));
-        let listeners = listeners.and_then(toml::Value::as_table).into_iter().flatten();
-        for (_, listener) in listeners.filter(|(_, each)| each.get("certificate").is_some()) {
-            let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
-            for (key, pem) in
-                [("certificate", made.cert.pem()), ("key", made.signing_key.serialize_pem())]
-            {
-                let path = copy.parent().unwrap().join(listener[key].as_str().unwrap());
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(&path, pem).unwrap();
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            }
-        }
-        let secrets = table.get("secrets").and_then(toml::Value::as_table).into_iter().flatten();
-        for file in secrets.filter_map(|(_, secret)| secret.get("file")?.as_str()) {
-            let path = copy.parent().unwrap().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, VALUE).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        }
-    }
-    let config = load_with(&folder.path().join(example.file_name().unwrap()), &environment);
-    (folder, config)
-}
-
-fn toml_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(toml_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "toml") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
-
-#[test]
-fn every_example_loads() {
-    let config_folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
-    let examples = toml_files(&config_folder.join("examples"));
-    let is_included = |path: &&PathBuf| path.parent().unwrap().ends_with("routes");
-    let mains = examples.iter().filter(|path| !is_included(path));
-    let mut count = 0;
-    for main in mains.chain([&config_folder.join("sluice.toml")]) {
-        let (_folder, config) = load_example(main);
-        let config = config.unwrap_or_else(|problems| panic!("{}:\n{problems}", main.display()));
-        assert!(!config.routes.is_empty(), "{}", main.display());
-        count += config.files.len();
-    }
-    assert_eq!(count, examples.len() + 1, "a file under config/ is in no configuration");
 }
 
 /// A configuration that uses a secret in every place that takes one.

@@ -1,6 +1,6 @@
 //! The embedded engine: one SQLite file, one thread that writes, a few that read.
 //!
-//! What it promises beyond [`Storage`]:
+//! What it promises beyond [`Storage`](crate::storage::Storage):
 //! - An answer follows the `fsync` of its transaction (WAL, `synchronous=FULL`).
 //! - After an I/O error at commit nothing is acknowledged any more (`failed` resolves).
 //! - On a full disk commits are refused, the ballast's room keeps the bookkeeping of deliveries
@@ -19,6 +19,7 @@ mod backup;
 mod ballast;
 mod checkpointer;
 mod encode;
+mod engine;
 mod failure;
 mod fresh;
 mod group;
@@ -48,9 +49,7 @@ mod upkeep;
 mod writer;
 
 use std::fs::File;
-use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,7 +63,6 @@ use self::backup::Backups;
 pub use self::backup::check as check_backup;
 use self::ballast::Room;
 use self::jobs::{Job, Place};
-use self::keys::KeyProbe;
 pub use self::open::OpenError;
 use self::queue::{Leasing, Taken};
 use self::readers::{Open, Readers};
@@ -74,13 +72,10 @@ use self::state::StateReaders;
 use self::times::{EvenClock, Moment};
 use self::writer::Writer;
 use crate::model::{
-    AdapterName, AttemptRecord, Clock, DeadLetterReason, DestinationName, IdempotencyKey,
-    LeasedDelivery, RequestId, RouteName, RouteSwitch, UnixMillis,
+    AdapterName, AttemptRecord, Clock, DeadLetterReason, DestinationName, LeasedDelivery,
+    UnixMillis,
 };
-use crate::storage::{
-    Claiming, Commit, Committed, Lane, LaneId, RequestFilter, RequestSummary, StateView, Storage,
-    StorageError, StorageFuture, StorageHealth, StoredRequest,
-};
+use crate::storage::{Commit, Committed, Lane, LaneId, StorageError};
 
 /// Threads that answer questions of the operator.
 const QUERY_READERS: usize = 2;
@@ -340,175 +335,5 @@ impl Drop for SqliteStorage {
         // It may have ended already.
         drop(self.jobs.send(Job::Close));
         self.join();
-    }
-}
-
-impl Storage for SqliteStorage {
-    fn commit(&self, commit: Commit) -> StorageFuture<'_, Committed> {
-        Box::pin(async move {
-            let committed = self.commit_now(commit, None).await?;
-            // Only an attempt can have a stale fence.
-            committed.ok_or(StorageError::Closed)
-        })
-    }
-
-    fn commit_attempt(
-        &self,
-        attempt: AttemptRecord,
-        commit: Commit,
-    ) -> StorageFuture<'_, Option<Committed>> {
-        Box::pin(self.commit_now(commit, Some(attempt)))
-    }
-
-    fn seen(
-        &self,
-        route: Option<&RouteName>,
-        adapter: &AdapterName,
-        key: &IdempotencyKey,
-        now: UnixMillis,
-    ) -> Result<bool, StorageError> {
-        if let Some(over) = self.shared.over() {
-            return Err(over);
-        }
-        self.seen_now(&KeyProbe::new(self.shared.salt()?, key, route, adapter), now)
-    }
-
-    fn claim_state(
-        &self,
-        claims: Vec<(AdapterName, u32)>,
-        claiming: Claiming,
-    ) -> StorageFuture<'_, Vec<(AdapterName, u32)>> {
-        Box::pin(self.ask_writer(move |writer| writer.claim(&claims, claiming)))
-    }
-
-    fn state(
-        &self,
-        adapter: &AdapterName,
-        version: u32,
-    ) -> Result<Box<dyn StateView>, StorageError> {
-        self.view(adapter, version)
-    }
-
-    fn lane(&self, adapter: &AdapterName) -> StorageFuture<'_, Lane> {
-        Box::pin(self.enter_lane(adapter.clone()))
-    }
-
-    fn lease(
-        &self,
-        destination: &DestinationName,
-        limit: usize,
-        lease: Duration,
-    ) -> StorageFuture<'_, Vec<LeasedDelivery>> {
-        let destination = destination.clone();
-        Box::pin(async move { self.lease_due(&destination, limit, lease).await })
-    }
-
-    fn record(&self, attempts: Vec<AttemptRecord>) -> StorageFuture<'_, usize> {
-        Box::pin(async move {
-            let place = self.place().await?;
-            self.ask(|reply| Job::Record(attempts, reply, place)).await
-        })
-    }
-
-    fn next_due(&self, destination: &DestinationName) -> StorageFuture<'_, Option<UnixMillis>> {
-        let moment = self.shared.moment();
-        let due = self.shared.queue().next_due(destination, moment.even);
-        let due = due.map(|due| moment.wall_at(due));
-        let due = self.shared.over().map_or(Ok(due), Err);
-        Box::pin(std::future::ready(due))
-    }
-
-    fn nudges(&self) -> watch::Receiver<u64> {
-        self.shared.nudges.subscribe()
-    }
-
-    fn retire_destinations(&self, configured: Vec<DestinationName>) -> StorageFuture<'_, u64> {
-        Box::pin(async move {
-            let (configured, mut all) = (Arc::new(configured), 0);
-            loop {
-                let configured = Arc::clone(&configured);
-                let step = self.ask_writer(move |writer| writer.retire_step(&configured)).await?;
-                if step == 0 {
-                    return Ok(all);
-                }
-                all += step;
-            }
-        })
-    }
-
-    fn requests(&self, filter: RequestFilter) -> StorageFuture<'_, Vec<RequestSummary>> {
-        Box::pin(self.queries.ask(move |connection| query::requests(connection, &filter)))
-    }
-
-    fn request(&self, id: RequestId) -> StorageFuture<'_, Option<StoredRequest>> {
-        Box::pin(self.queries.ask(move |connection| query::request(connection, &id)))
-    }
-
-    fn health(&self) -> StorageFuture<'_, StorageHealth> {
-        let refusing = match self.shared.over() {
-            Some(over) => Some(over.to_string()),
-            None if self.shared.full.load(Ordering::Acquire) => {
-                Some(StorageError::Full.to_string())
-            }
-            None => None,
-        };
-        let health = StorageHealth {
-            refusing,
-            pending_deliveries: encode::unsql(self.shared.pending.load(Ordering::Relaxed)),
-            dead_letters: encode::unsql(self.shared.dead.load(Ordering::Relaxed)),
-        };
-        Box::pin(std::future::ready(Ok(health)))
-    }
-
-    fn sweep(&self, retention: Duration) -> StorageFuture<'_, u64> {
-        Box::pin(self.sweep_all(retention))
-    }
-
-    fn route_switches(&self) -> StorageFuture<'_, Vec<(RouteName, RouteSwitch)>> {
-        Box::pin(self.queries.ask(switches::all))
-    }
-
-    fn set_route_switch(
-        &self,
-        route: RouteName,
-        switch: Option<RouteSwitch>,
-    ) -> StorageFuture<'_, ()> {
-        Box::pin(self.ask_writer(move |writer| writer.set_route_switch(&route, switch)))
-    }
-
-    fn answers(&self) -> StorageFuture<'_, ()> {
-        Box::pin(self.ask_writer(|_| Ok(())))
-    }
-
-    fn set_ballast(&self, bytes: u64) -> StorageFuture<'_, ()> {
-        Box::pin(self.ask_writer(move |writer| {
-            writer.set_ballast(bytes);
-            Ok(())
-        }))
-    }
-
-    fn failed(&self) -> Pin<Box<dyn Future<Output = String> + Send + '_>> {
-        let mut failed = self.shared.failed.subscribe();
-        Box::pin(async move {
-            let reason =
-                failed.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
-            match reason {
-                Some(reason) => reason,
-                // The sender lives as long as this store, which this future borrows.
-                None => std::future::pending().await,
-            }
-        })
-    }
-
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async move {
-            self.shared.closed.store(true, Ordering::Release);
-            // It may have ended already.
-            drop(self.jobs.send(Job::Close));
-            let mut ended = self.ended.clone();
-            drop(ended.wait_for(|ended| *ended).await);
-            // All of its threads are at their ends: this does not block for long.
-            self.join();
-        })
     }
 }

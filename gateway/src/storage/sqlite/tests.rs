@@ -18,7 +18,8 @@ use proptest::test_runner::Config;
 use rusqlite::OptionalExtension as _;
 
 use super::*;
-use crate::model::{Clock, DeliveryState, LeasedDelivery, ManualClock};
+use crate::model::{Clock, DeliveryState, LeasedDelivery, ManualClock, RequestId, RouteName};
+use crate::storage::Storage;
 use crate::storage::conformance::{
     Bench, LEASE, START, attempt, block_on, commit, destination, key, lease, put, record, suite,
 };
