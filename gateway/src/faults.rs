@@ -21,6 +21,8 @@ pub enum Fault {
     UseAllDescriptors,
     /// Try to accept again at once where no descriptor is left: breaks promise 9.
     SpinOnAccept,
+    /// Let a thread wait at each connection that is accepted: breaks promise 9.
+    WaitAtAccept,
     /// Commit a call's request before its state: breaks promise 2.
     CommitInParts,
     /// The writer of storage hangs at its first commit.
@@ -101,6 +103,7 @@ impl Fault {
             Ok("drain-at-reload") => Some(Self::DrainAtReload),
             Ok("use-all-descriptors") => Some(Self::UseAllDescriptors),
             Ok("spin-on-accept") => Some(Self::SpinOnAccept),
+            Ok("wait-at-accept") => Some(Self::WaitAtAccept),
             Ok("commit-in-parts") => Some(Self::CommitInParts),
             Ok("keep-no-account") => Some(Self::KeepNoAccount),
             Ok("writer-hangs") => Some(Self::WriterHangs),

@@ -12,8 +12,10 @@ use super::socket::{Peer, Socket};
 use crate::config::{Listen, ListenerConfig, SocketAccess};
 use crate::service_manager::{Handed, HandedSocket};
 
-/// Connections that the kernel holds for us while all permits are out.
-const BACKLOG: u32 = 1024;
+/// Connections that the kernel holds for us, of a burst and while all permits are out. Beyond it
+/// handshakes are dropped, whosever they are, and tried again after a second. More than this the
+/// kernel cuts down by itself (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// One listening socket.
 #[derive(Debug)]

@@ -155,6 +155,9 @@ impl Connections {
 
     fn start(&mut self, (socket, peer): (Socket, Peer), place: Place) {
         socket.send_at_once();
+        if Fault::WaitAtAccept.is_on() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let shared = Arc::clone(&self.shared);
         let IngestConfig { listeners, head_deadline: head, idle_deadline: idle, .. } =
             shared.ingest_config();

@@ -31,7 +31,6 @@ mod sandbox;
 mod secrecy;
 mod secrets;
 mod service_manager;
-mod slow;
 mod state;
 mod supply;
 mod tls;

@@ -1,46 +1,49 @@
 //! slowhttptest's four attacks, and silence.
 
-use std::cell::Cell;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use sluice_tests::{Gateway, wait_until};
+use sluice_tests::Gateway;
+use tokio::time::interval;
 
 use super::healthy::Healthy;
-use super::{BODY, HEAD, IDLE, LATE, Silent, home, patient, started};
-
-/// How long a provider is watched before anything goes wrong.
-const BEFORE: Duration = Duration::from_secs(2);
-
-/// Rounds that an attack is tried.
-const ROUNDS: u32 = 5;
-
-/// One attack at a time: they would measure each other.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+use super::rounds::rounds;
+use super::{BODY, HEAD, IDLE, LATE, MACHINE, Silent, Site};
 
 /// Connections of an attack, all of them opened within a second or so.
 const OFFENDERS: u32 = 400;
 
+/// Connections that say nothing, all of them open at the same time.
+const SILENT: u32 = 2_000;
+
 /// What a healthy provider has open at any moment.
 const HEALTHY_MAX: f64 = 10.0;
+
+/// How often the number of connections is asked for: not so often that asking is a load.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Looks no more than this.
+const LOOKS: u32 = 150;
 
 /// Watches the number of open connections until all offenders are gone; says how many there were at
 /// most, and how long some of them stayed.
 async fn offenders(gateway: &Gateway, began: Instant) -> (f64, Duration) {
-    let watched = Cell::new((0.0_f64, began));
-    wait_until("the offenders to be closed", Duration::from_secs(30), || async {
+    let (mut most, mut last) = (0.0_f64, began);
+    let mut looks = interval(LOOK);
+    for _ in 0..LOOKS {
+        looks.tick().await;
         let open = gateway.metric("sluice_connections_open").await.unwrap();
-        let (most, last) = watched.get();
-        let most = most.max(open);
-        watched.set((most, if open > HEALTHY_MAX { Instant::now() } else { last }));
-        // None is left, and they had been there.
-        (most > HEALTHY_MAX && open <= HEALTHY_MAX).then_some(())
-    })
-    .await
-    .unwrap();
-    let (most, last) = watched.get();
-    (most, last - began)
+        most = most.max(open);
+        if open > HEALTHY_MAX {
+            last = Instant::now();
+        } else if most > HEALTHY_MAX {
+            // None is left, and they had been there.
+            return (most, last - began);
+        }
+    }
+    (most, Duration::MAX)
 }
 
 /// Attacks so, which needs no more than this from the tool.
@@ -62,11 +65,12 @@ fn slowhttptest(gateway: &Gateway, arguments: &[&str], folder: &Path) -> tokio::
 /// Runs one attack beside a healthy provider. Where `deadline` is none, its requests are whole, and
 /// nobody is held up.
 async fn attack(what: &str, arguments: &[&str], deadline: Option<Duration>) {
-    let home = home("");
-    let gateway = started(&home).await;
-    unharmed(what, &gateway, async || {
+    let _machine = MACHINE.lock().await;
+    let site = Site::new("");
+    let gateway = site.start("").await;
+    let rounds = rounds(what, &gateway, async || {
         let began = Instant::now();
-        let mut tool = slowhttptest(&gateway, arguments, home.folder());
+        let mut tool = slowhttptest(&gateway, arguments, site.home.folder());
         let Some(deadline) = deadline else {
             let ended = tokio::time::timeout(Duration::from_secs(20), tool.wait()).await;
             assert!(ended.is_ok(), "{what}: some are still open");
@@ -81,31 +85,13 @@ async fn attack(what: &str, arguments: &[&str], deadline: Option<Duration>) {
         assert!(stayed <= opening + deadline + LATE, "{what}: {stayed:?}");
     })
     .await;
+    assert!(rounds.unharmed(), "{what}: {rounds:?}");
     let text = gateway.admin_get("/metrics").await.unwrap().text();
     let ended = text.lines().filter(|line| line.starts_with("sluice_connections_ended_total{"));
     let ended: f64 =
         ended.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
     assert!(ended >= f64::from(OFFENDERS), "{what}: only {ended} connections ended");
     gateway.terminate().await.unwrap();
-}
-
-/// Watches a healthy provider before and while `offend` runs: nothing fails, and it takes at most
-/// twice as long. What else runs on the machine only ever makes it look worse, so of some rounds
-/// the best one counts; a failure counts in each.
-async fn unharmed(what: &str, gateway: &Gateway, offend: impl AsyncFn()) {
-    let _alone = ALONE.lock().await;
-    let (healthy, to) = (Healthy::default(), gateway.ingest());
-    for round in 1..=ROUNDS {
-        let before = healthy.alone(to, BEFORE).await;
-        let (during, ()) = tokio::join!(healthy.run(to), async {
-            offend().await;
-            healthy.stop();
-        });
-        if during.is_unharmed(&before, what) {
-            return;
-        }
-        assert!(round < ROUNDS, "{what}: {ROUNDS} rounds, and each of them took too long");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,26 +119,45 @@ async fn overlapping_ranges_hurt_nobody() {
     attack("ranges", &["-R"], None).await;
 }
 
+/// What [`Silent`] does, and when they were closed.
+async fn silence(to: SocketAddr) {
+    let open = Silent::open_apart(to, SILENT).await;
+    let (shortest, longest) = (open[0], open[open.len() - 1]);
+    println!("{} silent connections were open for {shortest:.1?} to {longest:.1?}", open.len());
+    // A busy client looks at its clock some time after the gateway has.
+    assert!(shortest + Duration::from_millis(500) >= HEAD, "{shortest:?}");
+    assert!(longest <= HEAD + LATE, "{longest:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_silent_connections_hurt_nobody() {
-    let gateway = started(&home("")).await;
-    unharmed("silent connections", &gateway, async || {
-        let open = Silent::open(gateway.ingest(), 2_000).await.closed().await;
-        let (shortest, longest) = (open[0], open[open.len() - 1]);
-        println!("{} silent connections were open for {shortest:.1?} to {longest:.1?}", open.len());
-        // A busy client looks at its clock some time after the gateway has.
-        assert!(shortest + Duration::from_millis(500) >= HEAD, "{shortest:?}");
-        assert!(longest <= HEAD + LATE, "{longest:?}");
+    let _machine = MACHINE.lock().await;
+    let site = Site::new("");
+    let gateway = site.start("").await;
+    let rounds = rounds("silence", &gateway, async || silence(gateway.ingest()).await).await;
+    assert!(rounds.unharmed(), "{rounds:?}");
+}
+
+/// The control: where the gateway waits at each connection, everybody waits behind the silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_waits_at_each_connection_fails_this_test() {
+    let _machine = MACHINE.lock().await;
+    let site = Site::new("");
+    let gateway = site.start("wait-at-accept").await;
+    let rounds = rounds("waiting", &gateway, async || {
+        Silent::open_apart(gateway.ingest(), SILENT / 4).await;
     })
     .await;
+    assert!(!rounds.unharmed(), "{rounds:?}");
 }
 
 /// The control: with as many connections as it takes, and all the time in the world, the silent
 /// keep everybody else out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_waits_for_the_silent_fails_this_test() {
-    let home = patient("connections_max = 100");
-    let gateway = started(&home).await;
+    let _machine = MACHINE.lock().await;
+    let site = Site::patient("connections_max = 100");
+    let gateway = site.start("").await;
     let (healthy, to) = (Healthy::default(), gateway.ingest());
     let _silent = Silent::open(to, 300).await;
     let during = healthy.alone(to, Duration::from_secs(1)).await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sluice_tests::http::Connection;
 use sluice_tests::provider::vkyc_payload;
-use sluice_tests::{Gateway, Home, vkyc_request, wait_until};
+use sluice_tests::{Gateway, vkyc_request, wait_until};
 
-use super::{Silent, home, patient};
+use super::{MACHINE, Silent, Site};
 
 /// Few enough to be used up, and more than the gateway needs for itself.
 const FEW: u64 = 300;
@@ -16,9 +16,9 @@ const FEW: u64 = 300;
 const WATCHED: Duration = Duration::from_secs(1);
 const TICKS: f64 = 100.0;
 
-async fn with_few_descriptors(home: &Home, fault: &str) -> Gateway {
+async fn with_few_descriptors(site: &Site, fault: &str) -> Gateway {
     let environment = [("SLUICE_LOG", "info"), ("SLUICE_FAULT", fault)];
-    home.start_limited(FEW, &environment).await.unwrap()
+    site.home.start_limited(FEW, &environment).await.unwrap()
 }
 
 /// Sets how many descriptors a running gateway may have.
@@ -57,8 +57,9 @@ async fn kept(gateway: &Gateway) -> Connection {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_leave_descriptors_for_everything_else() {
-    let home = patient("");
-    let gateway = with_few_descriptors(&home, "").await;
+    let _machine = MACHINE.lock().await;
+    let site = Site::patient("");
+    let gateway = with_few_descriptors(&site, "").await;
     gateway.wait_for_log("the limit of open files is low", Duration::from_secs(5)).await.unwrap();
     let mut kept = kept(&gateway).await;
     let silent = Silent::open(gateway.ingest(), 400).await;
@@ -79,18 +80,17 @@ async fn connections_leave_descriptors_for_everything_else() {
 /// The control: where connections take the last one, nobody can ask what is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_reserved_descriptors_fails_this_test() {
-    let home = patient("");
-    let gateway = with_few_descriptors(&home, "use-all-descriptors").await;
+    let _machine = MACHINE.lock().await;
+    let site = Site::patient("");
+    let gateway = with_few_descriptors(&site, "use-all-descriptors").await;
     let _silent = Silent::open(gateway.ingest(), 400).await;
     gateway.wait_for_log("cannot be accepted", Duration::from_secs(10)).await.unwrap();
     assert!(!admin_answers(&gateway).await);
 }
 
 /// Takes every descriptor away while it runs, and watches what it does.
-async fn without_descriptors(fault: &str) -> (Gateway, Connection, f64) {
-    let home = home("");
-    let environment = [("SLUICE_LOG", "info"), ("SLUICE_FAULT", fault)];
-    let gateway = home.start_with(&environment).await.unwrap();
+async fn without_descriptors(site: &Site, fault: &str) -> (Gateway, Connection, f64) {
+    let gateway = site.start(fault).await;
     let connection = kept(&gateway).await;
     limit(&gateway, descriptors(&gateway));
     // The first of them may find gaps among the numbers that are taken.
@@ -108,7 +108,9 @@ async fn without_descriptors(fault: &str) -> (Gateway, Connection, f64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_descriptor_it_waits_and_serves_whom_it_has() {
-    let (gateway, mut kept, used) = without_descriptors("").await;
+    let _machine = MACHINE.lock().await;
+    let site = Site::new("");
+    let (gateway, mut kept, used) = without_descriptors(&site, "").await;
     println!("without a descriptor it uses {:.1} % of a processor", used * 100.0);
     assert!(used < 0.10, "{used}");
     let log = gateway.log().unwrap();
@@ -130,6 +132,8 @@ async fn without_a_descriptor_it_waits_and_serves_whom_it_has() {
 /// The control: one that tries again at once does nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_does_not_wait_fails_this_test() {
-    let (_gateway, _kept, used) = without_descriptors("spin-on-accept").await;
+    let _machine = MACHINE.lock().await;
+    let site = Site::new("");
+    let (_gateway, _kept, used) = without_descriptors(&site, "spin-on-accept").await;
     assert!(used > 0.10, "{used}");
 }

@@ -1,5 +1,6 @@
 //! A provider that posts at a steady rate, whatever else goes on.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use sluice_tests::http::Connection;
 use sluice_tests::provider::vkyc_payload;
-use sluice_tests::{long, vkyc_request};
+use sluice_tests::vkyc_request;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 /// Requests in a second: a busy provider, and no load that matters.
-const RATE: u32 = 50;
+const RATE: u32 = 100;
 
 /// A healthy provider gives up after this, as GitHub does.
 const GIVES_UP: Duration = Duration::from_secs(10);
@@ -34,23 +35,11 @@ impl Seen {
         took.sort();
         took[(took.len() * 99 / 100).min(took.len() - 1)]
     }
+}
 
-    /// Whether the slowest hundredth took at most twice what it took before. Nothing may have failed.
-    #[track_caller]
-    pub(super) fn is_unharmed(&self, before: &Self, what: &str) -> bool {
-        // Other tests run beside this one, and one of their bursts is longer than what is measured:
-        // below this, twice nearly nothing is still nearly nothing. Alone it is a tenth of that.
-        let floor = Duration::from_millis(if long() { 25 } else { 250 });
-        println!(
-            "{what}: {} healthy requests, {} failed, p99 {:.1?}; before, {} requests, p99 {:.1?}",
-            self.took.len(),
-            self.failed(),
-            self.p99(),
-            before.took.len(),
-            before.p99(),
-        );
-        assert_eq!((before.failed(), self.failed()), (0, 0), "{what}");
-        self.p99() <= (before.p99() * 2).max(floor)
+impl fmt::Display for Seen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} requests, p99 {:.1?}", self.took.len(), self.p99())
     }
 }
 
@@ -71,8 +60,8 @@ impl Healthy {
             tick.tick().await;
             let number = self.sent.fetch_add(1, Ordering::Relaxed);
             let kept = number.is_multiple_of(2).then(|| Arc::clone(&kept));
+            let due = Instant::now();
             sending.spawn(async move {
-                let due = Instant::now();
                 let posted = tokio::time::timeout(GIVES_UP, post(to, number, kept)).await;
                 if !matches!(posted, Ok(Ok(200))) {
                     println!("a healthy request failed: {posted:?}");
