@@ -57,14 +57,27 @@ pub(super) fn check(
 ) -> Result<(), Fault> {
     check_host(version, headers)?;
     check_target(method, uri, headers)?;
-    if version == Version::HTTP_2 && headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(bad("a transfer coding in HTTP/2"));
+    if version == Version::HTTP_2 {
+        check_http2(headers)?;
     }
     check_transfer_encoding(headers)?;
     if has_twin(headers, |name| GUARDED.contains(&name) || name.starts_with(GUARDED_PREFIX)) {
         return Err(bad("a header with underscores reads like one that is believed"));
     }
     check_expectation(headers)
+}
+
+/// RFC 9113 section 8.2: what h2 lets pass. In HTTP/1.1 the space around a value is not part of it.
+fn check_http2(headers: &HeaderMap) -> Result<(), Fault> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(bad("a transfer coding in HTTP/2"));
+    }
+    let space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &[u8]| space(value.first()) || space(value.last());
+    if headers.values().any(|value| padded(value.as_bytes())) {
+        return Err(bad("space around a header's value in HTTP/2"));
+    }
+    Ok(())
 }
 
 /// Whether a name with underscores would be one of `guarded` with hyphens.
@@ -205,20 +218,24 @@ mod tests {
     }
 
     #[test]
-    fn http_2_has_a_path_and_no_transfer_coding() {
-        let judge = |method: Method, uri: &'static str, coding: Option<&'static str>| {
+    fn http_2_has_a_path_no_transfer_coding_and_no_space_around_values() {
+        let judge = |method: Method, uri: &'static str, more: &[(&'static str, &'static str)]| {
             let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, http::HeaderValue::from_static("a:1"));
-            if let Some(coding) = coding {
-                let coding = http::HeaderValue::from_static(coding);
-                headers.insert(header::TRANSFER_ENCODING, coding);
+            for (name, value) in [&[("host", "a:1")], more].concat() {
+                headers.append(name, http::HeaderValue::from_static(value));
             }
             check(&method, &Uri::from_static(uri), Version::HTTP_2, &headers).is_ok()
         };
-        assert!(judge(Method::POST, "https://a:1/x", None));
-        assert!(!judge(Method::POST, "https://a:1/x", Some("chunked")));
-        assert!(!judge(Method::POST, "https://b:1/x", None));
-        assert!(!judge(Method::CONNECT, "a:1", None));
+        let with = |name, value| judge(Method::POST, "https://a:1/x", &[(name, value)]);
+        assert!(judge(Method::POST, "https://a:1/x", &[]));
+        assert!(!judge(Method::POST, "https://b:1/x", &[]));
+        assert!(!judge(Method::CONNECT, "a:1", &[]));
+        assert!(!with("transfer-encoding", "chunked"));
+        for (value, expected) in
+            [("", true), ("a b", true), (" a", false), ("a ", false), ("\ta", false), ("\t", false)]
+        {
+            assert_eq!(with("x", value), expected, "{value:?}");
+        }
     }
 
     #[test]
