@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 
 use crate::artifacts;
+use crate::cost;
 use crate::home::{ADMIN_TOKEN, Home, VKYC_SECRET};
 use crate::http::{Answer, Connection, Request, send};
 use crate::provider::{VKYC_PATH, VKYC_SECRET_HEADER};
@@ -217,15 +218,31 @@ impl Gateway {
         .await
     }
 
+    /// What it has had of the processors so far.
+    ///
+    /// # Errors
+    ///
+    /// Where the process has ended.
+    pub fn processor_time(&self) -> anyhow::Result<Duration> {
+        cost::processor_time(self.pid())
+    }
+
+    /// Memory it holds now, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// Where the process has ended.
+    pub fn memory(&self) -> anyhow::Result<u64> {
+        cost::memory(self.pid())
+    }
+
     /// Largest memory it has ever held, in bytes.
     ///
     /// # Errors
     ///
     /// Where the process has ended.
     pub fn peak_memory(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))
-            .context("reading the gateway's status")?;
-        peak_memory(&status).context("no VmHWM in the gateway's status")
+        cost::peak_memory(self.pid())
     }
 
     /// Asks it to stop, and waits.
@@ -325,25 +342,7 @@ fn tail(log: &Path) -> String {
     lines.get(from..).unwrap_or_default().join("\n")
 }
 
-fn peak_memory(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
 #[expect(clippy::print_stderr, reason = "a failing test shows what its gateway logged")]
 fn show(text: &str) {
     eprintln!("{text}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn peak_memory_is_read_in_bytes() {
-        let status = "Name:\tsluice\nVmPeak:\t  999 kB\nVmHWM:\t    1536 kB\nVmRSS:\t 7 kB\n";
-        assert_eq!(peak_memory(status), Some(1_572_864));
-        assert_eq!(peak_memory("Name:\tsluice\n"), None);
-    }
 }

@@ -8,6 +8,7 @@
 
 pub mod artifacts;
 pub mod bench;
+pub mod cost;
 pub mod destination;
 pub mod frames;
 pub mod gateway;

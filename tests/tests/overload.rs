@@ -132,28 +132,17 @@ impl Kept {
     }
 }
 
-/// What the gateway has had of the processors so far: what else the machine does is not in it.
-fn processor_time(gateway: &Gateway) -> Duration {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
-    let of = |task: &std::fs::DirEntry| -> Option<u64> {
-        // A thread may end meanwhile.
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse().ok()
-    };
-    Duration::from_nanos(tasks.flatten().filter_map(|task| of(&task)).sum())
-}
-
 /// So much work that a call takes about [`CALL`] of a processor.
 async fn calibrate(gateway: &Gateway) -> u64 {
     const CALLS: u32 = 20;
     let mut kept = Kept::open(gateway).await;
     let mut work = 1_000_000;
     for _ in 0..4 {
-        let (request, before) = (request(work), processor_time(gateway));
+        let (request, before) = (request(work), gateway.processor_time().unwrap());
         for _ in 0..CALLS {
             kept.ask(&request).await;
         }
-        let call = (processor_time(gateway) - before) / CALLS;
+        let call = (gateway.processor_time().unwrap() - before) / CALLS;
         let share = CALL.as_secs_f64() / call.as_secs_f64();
         #[expect(
             clippy::cast_possible_truncation,
@@ -181,7 +170,7 @@ async fn offer(gateway: &Gateway, work: u64, rate: f64, lasts: Duration) -> Ran 
     let idle: Arc<Mutex<Vec<Kept>>> = Arc::default();
     let answers: Arc<Mutex<Vec<(Duration, Answered)>>> = Arc::default();
     let request = request(work);
-    let before = processor_time(gateway);
+    let before = gateway.processor_time().unwrap();
     let began = Instant::now();
     let mut ticks = interval(Duration::from_millis(2));
     let mut sent: u32 = 0;
@@ -210,7 +199,7 @@ async fn offer(gateway: &Gateway, work: u64, rate: f64, lasts: Duration) -> Ran 
         while clients.try_join_next().is_some() {}
     }
     clients.join_all().await;
-    let spent = (processor_time(gateway) - before).as_secs_f64();
+    let spent = (gateway.processor_time().unwrap() - before).as_secs_f64();
     let answers = answers.lock().unwrap();
     let mut shed: Vec<Duration> =
         answers.iter().filter(|(_, one)| !one.taken).map(|(_, one)| one.took).collect();

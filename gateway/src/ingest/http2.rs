@@ -2,42 +2,40 @@
 //!
 //! A request of it passes everything that one of HTTP/1.1 does: the bounds of what is in flight, the
 //! strict layer, the deadlines of its body and its route. What is peculiar to HTTP/2 is here: many
-//! requests share a connection, and most frames are none. So a connection has an account: what is
-//! read of it beyond what was of use is bounded, and so is how many of its requests come to nothing.
+//! requests share a connection, and most frames are none. So a connection has an [`account`].
+
+mod account;
+mod frames;
 
 use std::convert::Infallible;
-use std::io;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use hyper::Request;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::account::{Account, Begun, Metered, Useful};
 use super::answer::HttpAnswer;
 use super::client::Neighbour;
 use super::connection::last_call;
 use super::listener;
 use super::phase::Deadlines;
 use super::{Shared, handler};
-use crate::faults::Fault;
 
-/// Requests of one connection at once: a provider's burst, and a small part of what all may have in
-/// flight.
-const STREAMS_MAX: u32 = 64;
+/// Requests of one connection at once: what RFC 9113 section 6.5.2 recommends as the least, and what
+/// clients take for granted until they have read our settings.
+const STREAMS_MAX: u32 = 100;
 
 /// What a peer may send of one body, and of all of them, before it is read. Together with what waits
 /// to be sent, all that a connection holds for its peer.
@@ -48,23 +46,16 @@ const SEND_BYTES_MAX: usize = 64 * 1024;
 /// Largest head, decoded: as in HTTP/1.1.
 const HEAD_BYTES_MAX: u32 = 32 * 1024;
 
-/// Streams that were reset before anybody looked at them, by the peer or for its mistakes. A sender
-/// of webhooks has no reason for one.
+/// Streams that a peer reset before anybody looked at them. A sender of webhooks has no reason for one.
 const RESETS_MAX: usize = 8;
+
+/// Streams that are reset for a peer's mistakes, in the life of a connection. One that does not know our
+/// settings yet may begin more requests than it may have.
+const MISTAKES_MAX: usize = 32;
 
 /// How often a peer is asked whether it is still there, and how soon it has to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Bytes that a connection may send beyond what is of use. Heads, window updates and pings of a
-/// sender are a few hundred for each request.
-const WASTE_BYTES_MAX: u64 = 512 * 1024;
-
-/// What an answered request is worth: its head, and what was on its way of a body that nobody read.
-const REQUEST_WORTH: u64 = STREAM_WINDOW as u64;
-
-/// Requests that may come to nothing, beyond as many as were answered. A sender gives up on some.
-const ABANDONED_MAX: u64 = 32;
 
 /// How often a connection is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -89,7 +80,7 @@ where
     let account = Arc::new(Account::new());
     let answer_deadline = deadlines.answer;
     let streams = Streams { tasks: Arc::default(), shared: Arc::clone(shared), answer_deadline };
-    let io = TokioIo::new(Metered { stream, account: Arc::clone(&account) });
+    let io = TokioIo::new(Metered::new(stream, Arc::clone(&account)));
     let service = service_fn(|request| {
         let (shared, account) = (Arc::clone(shared), Arc::clone(&account));
         answer(shared, peer, account, request)
@@ -136,7 +127,7 @@ fn protocol(streams: Streams) -> http2::Builder<Streams> {
         .max_send_buf_size(SEND_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX)
         .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(MISTAKES_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_DEADLINE);
     builder
@@ -148,14 +139,14 @@ async fn answer(
     account: Arc<Account>,
     request: Request<Incoming>,
 ) -> Result<HttpAnswer, Infallible> {
-    let mut begun = Begun::new(&account);
+    let begun = Begun::new(&account);
     let (mut parts, body) = request.into_parts();
     name_host(&mut parts);
-    let mut body = Useful { body, account: &account };
+    let mut body = Useful::new(body, &account);
     let mut answer = handler::answer(&shared, peer, parts, &mut body).await;
     // It is the stream that ends.
     answer.headers_mut().remove(header::CONNECTION);
-    begun.answered = true;
+    begun.end();
     Ok(answer)
 }
 
@@ -217,205 +208,5 @@ where
         }
         // What is dropped late resets its stream.
         tasks.spawn(async move { timeout(lifetime, stream).await.unwrap_or_default() });
-    }
-}
-
-/// What a connection has sent, and what of it was of use.
-struct Account {
-    born: Instant,
-    read: AtomicU64,
-    earned: AtomicU64,
-    open: AtomicUsize,
-    answered: AtomicU64,
-    abandoned: AtomicU64,
-    /// Milliseconds from `born` to when the last request ended.
-    silent_since: AtomicU64,
-}
-
-impl Account {
-    fn new() -> Self {
-        Self {
-            born: Instant::now(),
-            read: AtomicU64::new(0),
-            earned: AtomicU64::new(0),
-            open: AtomicUsize::new(0),
-            answered: AtomicU64::new(0),
-            abandoned: AtomicU64::new(0),
-            silent_since: AtomicU64::new(0),
-        }
-    }
-
-    fn earn(&self, bytes: u64) {
-        self.earned.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn is_overdrawn(&self) -> bool {
-        if Fault::KeepNoAccount.is_on() {
-            return false;
-        }
-        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        get(&self.read) > get(&self.earned) + WASTE_BYTES_MAX
-            || get(&self.abandoned) > get(&self.answered) + ABANDONED_MAX
-    }
-
-    /// How long no request has been open, and whether one ever was; none while one is.
-    fn silence(&self) -> Option<(Duration, bool)> {
-        if self.open.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
-        let since = self.born + Duration::from_millis(self.silent_since.load(Ordering::Relaxed));
-        let served = self.answered.load(Ordering::Relaxed) + self.abandoned.load(Ordering::Relaxed);
-        Some((since.elapsed(), served > 0))
-    }
-
-    fn restart_silence(&self) {
-        let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.silent_since.store(millis, Ordering::Relaxed);
-    }
-}
-
-/// A request that is being served.
-struct Begun<'a> {
-    account: &'a Account,
-    answered: bool,
-}
-
-impl<'a> Begun<'a> {
-    fn new(account: &'a Account) -> Self {
-        account.open.fetch_add(1, Ordering::Relaxed);
-        Self { account, answered: false }
-    }
-}
-
-impl Drop for Begun<'_> {
-    fn drop(&mut self) {
-        let Self { account, answered } = self;
-        if *answered {
-            account.earn(REQUEST_WORTH);
-            account.answered.fetch_add(1, Ordering::Relaxed);
-        } else {
-            account.abandoned.fetch_add(1, Ordering::Relaxed);
-        }
-        account.restart_silence();
-        account.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A body that earns what is read of it, twice: its frames have heads.
-struct Useful<'a> {
-    body: Incoming,
-    account: &'a Account,
-}
-
-impl Body for Useful<'_> {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.account.earn(2 * data.len() as u64);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A stream that is read for as long as its account allows it.
-struct Metered<S> {
-    stream: S,
-    account: Arc<Account>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.account.is_overdrawn() {
-            return Poll::Ready(Err(io::Error::other("more was sent than is of use")));
-        }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let read = (buffer.filled().len() - before) as u64;
-        self.account.read.fetch_add(read, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_connection_may_waste_so_much_and_what_is_of_use_is_no_waste() {
-        let account = Account::new();
-        account.read.store(WASTE_BYTES_MAX, Ordering::Relaxed);
-        assert!(!account.is_overdrawn());
-        account.read.fetch_add(1, Ordering::Relaxed);
-        assert!(account.is_overdrawn());
-        account.earn(1);
-        assert!(!account.is_overdrawn());
-        let mut begun = Begun::new(&account);
-        begun.answered = true;
-        drop(begun);
-        account.read.fetch_add(REQUEST_WORTH, Ordering::Relaxed);
-        assert!(!account.is_overdrawn());
-    }
-
-    #[test]
-    fn a_sender_may_give_up_on_some_of_its_requests_and_not_on_most() {
-        let account = Account::new();
-        for _ in 0..ABANDONED_MAX {
-            drop(Begun::new(&account));
-        }
-        assert!(!account.is_overdrawn());
-        drop(Begun::new(&account));
-        assert!(account.is_overdrawn());
-        account.answered.fetch_add(1, Ordering::Relaxed);
-        assert!(!account.is_overdrawn());
     }
 }

@@ -70,8 +70,9 @@ pub fn start(format: LogFormat, level: LevelFilter) -> anyhow::Result<LogControl
     Ok(LogControl { set, default: level })
 }
 
+/// h2 warns of frames that are wrong, a line for each: a peer could fill a disk with them.
 fn filter(level: LevelFilter) -> EnvFilter {
-    EnvFilter::new(format!("warn,sluice={level}"))
+    EnvFilter::new(format!("warn,h2=error,sluice={level}"))
 }
 
 fn setter<S: 'static>(

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use sluice_tests::Gateway;
 use sluice_tests::frames::{
-    Attacked, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE, attack, frame, head, remembered,
+    Attacked, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, attack, frame, head, remembered,
 };
 use sluice_tests::http::{Connection, Request};
 
@@ -25,7 +25,7 @@ const ATTACKERS: usize = 4;
 type Parts = Box<dyn Iterator<Item = Vec<u8>> + Send>;
 
 /// The head of a request that never ends.
-fn begun(stream: u32) -> Vec<u8> {
+pub(super) fn begun(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &head(&webhook(&[])))
 }
 
@@ -59,7 +59,7 @@ fn bomb() -> Parts {
 /// Its name, and what it sends.
 type Attack = (&'static str, fn() -> Parts);
 
-fn attacks() -> [Attack; 13] {
+fn attacks() -> [Attack; 18] {
     [
         ("CONTINUATION with data", || {
             let first = frame(HEADERS, 0, 1, &head(&webhook(&[])));
@@ -77,9 +77,41 @@ fn attacks() -> [Attack; 13] {
             let update = |stream| frame(WINDOW_UPDATE, 0, stream, &[0; 4]);
             Box::new(streams().map(move |stream| [begun(stream), update(stream)].concat()))
         }),
+        ("MadeYouReset by a window that overflows", || {
+            let update = |stream| frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes());
+            Box::new(streams().map(move |stream| [begun(stream), update(stream)].concat()))
+        }),
+        ("MadeYouReset by DATA after the end", || {
+            let all =
+                |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &head(&webhook(&[])));
+            let more = |stream| frame(DATA, 0, stream, b"more");
+            Box::new(streams().map(move |stream| [all(stream), more(stream)].concat()))
+        }),
+        ("MadeYouReset by a request upon itself", || {
+            let upon = |stream: u32| {
+                frame(PRIORITY, 0, stream, &[&stream.to_be_bytes()[..], &[9]].concat())
+            };
+            Box::new(streams().map(move |stream| [begun(stream), upon(stream)].concat()))
+        }),
         ("empty DATA", || after(begun(1), many(100, &frame(DATA, 0, 1, &[])))),
         ("1-byte DATA", || after(begun(1), many(100, &frame(DATA, 0, 1, b"x")))),
         ("HPACK bomb", bomb),
+        ("a head of 1.5 MB", || {
+            let first = frame(HEADERS, 0, 1, &head(&webhook(&[])));
+            let part = |index| head(&[(&format!("x-{index}"), &"x".repeat(16_000))]);
+            let parts = (0..94).map(move |index| frame(CONTINUATION, 0, 1, &part(index)));
+            let last = frame(CONTINUATION, END_HEADERS, 1, &head(&[("x", "x")]));
+            Box::new(std::iter::once(first).chain(parts).chain(std::iter::once(last)))
+        }),
+        ("heads that are too large", || {
+            let large = head(&[("x", &"x".repeat(14_000))]);
+            Box::new(streams().map(move |stream| {
+                let first = frame(HEADERS, END_STREAM, stream, &head(&webhook(&[])));
+                let more = frame(CONTINUATION, 0, stream, &large);
+                let last = frame(CONTINUATION, END_HEADERS, stream, &large);
+                [first, more.clone(), more, last].concat()
+            }))
+        }),
         ("a window that overflows", || {
             after(begun(1), frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes()))
         }),
@@ -91,17 +123,9 @@ fn attacks() -> [Attack; 13] {
     ]
 }
 
-/// Resident memory now in KiB, and processor time so far in ms.
-fn cost(gateway: &Gateway) -> (u64, u64) {
-    let read = |name| std::fs::read_to_string(format!("/proc/{}/{name}", gateway.pid())).unwrap();
-    let status = read("status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let memory = line.trim().trim_end_matches(" kB").parse().unwrap();
-    let stat = read("stat");
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    // A tick is 10 ms on every Linux.
-    (memory, ticks * 10)
+/// Resident memory now in KiB, and processor time so far.
+fn cost(gateway: &Gateway) -> (u64, Duration) {
+    (gateway.memory().unwrap() / 1_024, gateway.processor_time().unwrap())
 }
 
 /// A client that minds its own business until it has sent so many, or is stopped; how long each of
@@ -147,9 +171,9 @@ async fn every_attack_ends_its_connection_and_costs_little() {
             let sent = attacked.iter().map(|one| one.sent).max().unwrap();
             let all: usize = attacked.iter().map(|one| one.sent).sum();
             let grown = memory_after.saturating_sub(memory);
-            let spent = time_after - time;
+            let spent = time_after.saturating_sub(time);
             println!(
-                "HTTP/2, {name}: ended after {} KiB, {grown} KiB more memory, {spent} ms for {} KiB",
+                "HTTP/2, {name}: ended after {} KiB, {grown} KiB more memory, {spent:.1?} for {} KiB",
                 sent / 1024,
                 all / 1024
             );
@@ -177,14 +201,44 @@ async fn no_more_requests_are_open_at_once_than_a_connection_may_have() {
     let (mut refused, mut ended) = (0, !sent);
     while let Some(got) = peer.receive(Duration::from_secs(1)).await {
         refused += u32::from(got.kind == RST_STREAM);
-        ended |= got.kind == sluice_tests::frames::GOAWAY;
+        ended |= got.kind == GOAWAY;
     }
     let grown = cost(&gateway).0.saturating_sub(memory);
     println!(
         "HTTP/2, 1,000 open requests: {refused} refused, ended: {ended}, {grown} KiB more memory"
     );
-    assert!(refused >= 936 || ended, "{refused} refused");
+    assert!(refused >= 900 || ended, "{refused} refused");
     assert!(grown <= 2_048, "{grown} KiB");
+}
+
+/// Whoever does not know yet how many requests they may begin loses none that was taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_those_are_refused_and_the_others_answered() {
+    const BEGUN: u32 = 120;
+    const OPEN: u32 = 100;
+    let (_home, gateway) = start("http2 = true").await;
+    let mut peer = super::peer(&gateway).await;
+    let heads: Vec<u8> = streams().take(BEGUN as usize).flat_map(begun).collect();
+    peer.send(&heads).await.unwrap();
+    let mut refused = 0;
+    while refused < BEGUN - OPEN {
+        let got = peer.receive(Duration::from_secs(20)).await.expect("a refusal");
+        assert_ne!(got.kind, GOAWAY, "{got:?}");
+        if got.kind == RST_STREAM {
+            // REFUSED_STREAM: it may be sent again.
+            assert_eq!((got.payload.as_slice(), got.stream > 2 * OPEN), (&[0, 0, 0, 7][..], true));
+            refused += 1;
+        }
+    }
+    let body = |stream| frame(DATA, END_STREAM, stream, b"{}");
+    let bodies: Vec<u8> = streams().take(OPEN as usize).flat_map(body).collect();
+    peer.send(&bodies).await.unwrap();
+    let mut answered = 0;
+    while answered < OPEN {
+        let got = peer.receive(Duration::from_secs(20)).await.expect("an answer");
+        assert!(got.kind != GOAWAY && got.kind != RST_STREAM, "{got:?}");
+        answered += u32::from(got.kind == HEADERS);
+    }
 }
 
 /// The control: a gateway that keeps no account of a connection reads whatever it is sent.
