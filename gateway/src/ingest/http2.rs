@@ -95,6 +95,8 @@ where
             ended = connection.as_mut() => break reason(&ended),
             () = last_call.as_mut(), if told.is_none() => {
                 told = Some("closed");
+                // However long it has been idle: a request may be on its way.
+                account.restart_silence();
                 connection.as_mut().graceful_shutdown();
             }
             _ = looks.tick() => {

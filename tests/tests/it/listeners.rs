@@ -1,5 +1,7 @@
 //! Several listeners at once, of every kind, and how they come and go while the gateway runs.
 
+mod drain;
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
