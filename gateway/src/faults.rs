@@ -27,6 +27,8 @@ pub enum Fault {
     CommitInParts,
     /// The writer of storage hangs at its first commit.
     WriterHangs,
+    /// What storage has written is never synced.
+    SyncerHangs,
     /// Keep no account of a connection of HTTP/2: breaks promise 9.
     KeepNoAccount,
 }
@@ -107,6 +109,7 @@ impl Fault {
             Ok("commit-in-parts") => Some(Self::CommitInParts),
             Ok("keep-no-account") => Some(Self::KeepNoAccount),
             Ok("writer-hangs") => Some(Self::WriterHangs),
+            Ok("syncer-hangs") => Some(Self::SyncerHangs),
             Ok(_) | Err(_) => None,
         });
         *chosen == Some(self)

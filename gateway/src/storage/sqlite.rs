@@ -15,6 +15,7 @@
 //! same page, and enters no index; keys are moved to their table in order ([`keys`]); events are
 //! handed to delivery in memory ([`queue`]). The table stays the truth for all of it.
 
+mod attempts;
 mod backup;
 mod ballast;
 mod checkpointer;
@@ -36,15 +37,18 @@ mod readers;
 mod reads;
 mod recover;
 mod seen;
+mod serving;
 mod shared;
 mod start;
 mod state;
 mod statements;
 mod sweep;
 mod switches;
+mod syncer;
 #[cfg(test)]
 mod tests;
 mod times;
+mod told;
 mod upkeep;
 mod writer;
 

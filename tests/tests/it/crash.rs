@@ -40,6 +40,39 @@ async fn a_gateway_that_answers_before_its_commit_fails_this_test() {
     assert!(!audit.lost.is_empty(), "an early answer must show as a loss");
 }
 
+/// Whether a webhook is answered, and how many events are delivered, once it is in the log.
+async fn told_of_what_is_in_the_log(fault: &str) -> (bool, usize) {
+    let home = HomeBuilder::new().vkyc(&["events"]).unwrap().events_file().build().unwrap();
+    let gateway = home.start_with(&[("SLUICE_FAULT", fault)]).await.unwrap();
+    let (log, id) = (home.data().join("sluice.db-wal"), "trn:vkyc:in-the-log");
+    let mut connection = Connection::open(gateway.ingest()).await.unwrap();
+    let answer = connection.send(vkyc_request(vkyc_payload(id)));
+    let mut answer = Box::pin(tokio::time::timeout(SILENCE, answer));
+    let in_log = wait_until("the request in the log", RECOVERY_MAX, || async {
+        let log = std::fs::read(&log).ok()?;
+        log.windows(id.len()).any(|window| window == id.as_bytes()).then_some(())
+    });
+    let (answered, in_log) = tokio::join!(&mut answer, in_log);
+    in_log.unwrap();
+    let answered = answered.is_ok_and(|answer| answer.unwrap().status == 200);
+    if answered {
+        drained(&gateway).await;
+    }
+    let delivered = home.events().unwrap().len();
+    gateway.kill9();
+    (answered, delivered)
+}
+
+/// How long nobody must be answered: a hundred times as long as a sync takes.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// A log that is written and not synced does not survive a power cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_of_what_is_not_synced() {
+    assert_eq!(told_of_what_is_in_the_log("").await, (true, 1), "the control");
+    assert_eq!(told_of_what_is_in_the_log("syncer-hangs").await, (false, 0));
+}
+
 async fn kills(rounds: u64, environment: &[(&str, &str)]) -> Audit {
     let mut random = Random::new();
     let home = HomeBuilder::new().vkyc(&["events"]).unwrap().events_file().build().unwrap();

@@ -1,9 +1,12 @@
 //! Copies the log into the database beside the writer, so that no commit waits for it.
 //!
-//! A copy reads what was committed and writes other pages than the writer does: SQLite lets both
+//! SQLite syncs the database only with the copy that ends the log; it is synced here too, before, so
+//! that little is left for that one. A copy reads what was committed and writes other pages than the writer does: SQLite lets both
 //! go on at once. Only while nothing is written can the log be begun anew, so the last few pages
 //! are the writer's own to copy, between two groups.
 
+use std::fs::File;
+use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -45,18 +48,20 @@ impl Told {
 }
 
 impl Checkpointer {
-    /// `connection`: a second one to the writer's database.
+    /// `connection`: a second one to the writer's database; `database`: that file by itself. It must
+    /// be kept until the last connection has ended: closing any handle of a file gives up the locks
+    /// that a process has on it (`fcntl(2)`), SQLite's among them.
     ///
     /// # Errors
     ///
     /// Where the system gives no thread.
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    pub(super) fn start(connection: Connection, database: Arc<File>) -> io::Result<Self> {
         let (wanted, asked) = sync_channel(1);
         let told = Arc::new(Told::default());
         let telling = Arc::clone(&told);
         let thread = thread::Builder::new()
             .name("storage-copier".to_owned())
-            .spawn(move || copy_when_asked(&connection, &asked, &telling))?;
+            .spawn(move || copy_when_asked(&connection, &database, &asked, &telling))?;
         Ok(Self { wanted: Some(wanted), told, thread: Some(thread) })
     }
 
@@ -101,15 +106,22 @@ impl Drop for Checkpointer {
     }
 }
 
-fn copy_when_asked(connection: &Connection, asked: &Receiver<()>, told: &Told) {
+fn copy_when_asked(connection: &Connection, database: &File, asked: &Receiver<()>, told: &Told) {
     // Ends the wait for a copy however this thread ends.
     let _end = End(told);
     while asked.recv().is_ok() {
         let sql = "PRAGMA wal_checkpoint(PASSIVE)";
         let copied = connection.query_row(sql, [], |row| row.get::<_, i32>(2));
-        *told.copy() = match copied {
+        let copied = copied.map_err(|error| classify(&error));
+        let synced = copied.and_then(|pages| match database.sync_data() {
+            Ok(()) => Ok(pages),
+            Err(error) => {
+                Err(StorageError::Fatal { detail: format!("could not sync the database: {error}") })
+            }
+        });
+        *told.copy() = match synced {
             Ok(pages) => Copy::Done(pages),
-            Err(error) => Copy::Failed(classify(&error)),
+            Err(error) => Copy::Failed(error),
         };
         told.ended.notify_all();
     }
@@ -129,7 +141,14 @@ impl Drop for End<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn started(path: &Path) -> Checkpointer {
+        let database = Arc::new(File::options().write(true).open(path).unwrap());
+        Checkpointer::start(Connection::open(path).unwrap(), database).unwrap()
+    }
 
     #[test]
     fn a_copy_that_has_ended_is_told_once() {
@@ -138,7 +157,7 @@ mod tests {
         let writer = Connection::open(&path).unwrap();
         let wal = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE a (b);";
         writer.execute_batch(wal).unwrap();
-        let checkpointer = Checkpointer::start(Connection::open(&path).unwrap()).unwrap();
+        let checkpointer = started(&path);
         assert!(matches!(checkpointer.look(), Copy::None));
         checkpointer.wait();
         checkpointer.begin();
@@ -154,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         std::fs::write(&path, "no database at all, but long enough to be looked at").unwrap();
-        let checkpointer = Checkpointer::start(Connection::open(&path).unwrap()).unwrap();
+        let checkpointer = started(&path);
         checkpointer.begin();
         checkpointer.wait();
         let copy = checkpointer.look();

@@ -1,23 +1,20 @@
-//! One commit group: what its transaction writes, and what memory learns once it is on disk.
+//! One commit group: what its transaction writes, and what memory learns of it.
 //!
 //! Of each commit everything is checked before its first write, so that none needs a savepoint: an
 //! error while writing rolls the whole group back, and the writer tries its commits one by one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rusqlite::{OptionalExtension as _, Result, params};
 
 use super::encode::{Prepared, PreparedEvent, array, disposition_number, sql, unsql};
 use super::keys::{KeyMap, KeyProbe, KnownKey, SLOTS};
-use super::queue::{Handover, Turn};
+use super::queue::Handover;
+use super::told::Told;
 use super::writer::Writer;
 use crate::faults::{CrashPoint, Fault};
-use crate::model::{
-    Answer, AttemptOutcome, AttemptRecord, DeliveryId, DeliveryState, DestinationName, Disposition,
-    UnixMillis,
-};
-use crate::storage::{Committed, StoredAttempt};
+use crate::model::{Answer, DeliveryId, DestinationName, Disposition, UnixMillis};
+use crate::storage::Committed;
 
 /// `names.kind`.
 pub(super) const ROUTE: i64 = 1;
@@ -27,21 +24,18 @@ pub(super) const DESTINATION: i64 = 2;
 pub(super) const FRESH: i64 = 0;
 pub(super) const PARKED: i64 = 1;
 
-/// What memory learns from a group once it is committed.
+/// What memory learns from a group.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     keys: KeyMap,
-    handovers: Vec<Handover>,
-    handover_bytes: usize,
     /// For each new delivery in order: whether it is fresh.
     fresh: Vec<bool>,
-    parked: Vec<(DestinationName, Turn)>,
     quarantined: i64,
     /// Deliveries whose leases were claimed for this group's records.
-    claimed: Vec<DeliveryId>,
-    finished: Vec<(i64, Option<UnixMillis>)>,
-    pending: i64,
-    dead: i64,
+    pub(super) claimed: Vec<DeliveryId>,
+    /// Whether there is anything to sync.
+    pub(super) wrote: bool,
+    pub(super) told: Told,
 }
 
 impl Writer<'_> {
@@ -65,15 +59,6 @@ impl Writer<'_> {
             self.write_attempt(group, attempt)?;
         }
         Ok(Some(committed))
-    }
-
-    /// Claims the lease of an attempt for this group; `false` where its fence is stale.
-    fn claim_lease(&self, group: &mut Group, attempt: &AttemptRecord) -> bool {
-        let claimed = self.shared.queue().claim(attempt.delivery, attempt.fence);
-        if claimed {
-            group.claimed.push(attempt.delivery);
-        }
-        claimed
     }
 
     /// Writes one commit into the open transaction.
@@ -108,12 +93,17 @@ impl Writer<'_> {
             }
         }
         match first {
-            Some(first) if new.is_empty() => self.apply_duplicate(commit, first),
+            Some(first) if new.is_empty() => self.apply_duplicate(group, commit, first),
             _ => self.apply_new(group, commit, &new),
         }
     }
 
-    fn apply_duplicate(&mut self, commit: &Prepared, first: i64) -> Result<Committed> {
+    fn apply_duplicate(
+        &mut self,
+        group: &mut Group,
+        commit: &Prepared,
+        first: i64,
+    ) -> Result<Committed> {
         let answer = match &commit.duplicate_answer {
             Some(answer) => answer.clone(),
             None => self.first_answer(first)?.unwrap_or_else(|| commit.answer.clone()),
@@ -122,6 +112,7 @@ impl Writer<'_> {
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         let row = RequestRow { disposition: Disposition::Duplicate, answer: &answer, json: &json };
         self.insert_request(commit, &row, 0)?;
+        group.wrote = true;
         Ok(Committed::Duplicate { answer })
     }
 
@@ -143,6 +134,7 @@ impl Writer<'_> {
             json: &commit.answer_json,
         };
         let stateful = commit.state.is_some();
+        group.wrote = true;
         reached(stateful, CrashPoint::BeforeRequest);
         let request = self.insert_request(commit, &row, new.len())?;
         reached(stateful, CrashPoint::AfterRequest);
@@ -240,20 +232,21 @@ impl Writer<'_> {
         let due = self.group_at.even;
         let bytes = event.bytes();
         let (events_room, bytes_room) = self.queue_room;
-        let fresh =
-            group.handovers.len() < events_room && group.handover_bytes + bytes <= bytes_room;
+        let told = &group.told;
+        let fresh = told.handovers.len() < events_room && told.handover_bytes + bytes <= bytes_room;
         let state = if fresh { FRESH } else { PARKED };
         let name = self.name_id(DESTINATION, destination.as_str())?;
         self.sql.insert_delivery.execute(params![id, seq, name, state, sql(due.0)])?;
         self.next.delivery += 1;
-        group.pending += 1;
+        let told = &mut group.told;
+        told.pending += 1;
         group.fresh.push(fresh);
         if fresh {
-            group.handover_bytes += bytes;
+            told.handover_bytes += bytes;
             let (destination, event) = (destination.clone(), Arc::clone(&event.event));
-            group.handovers.push(Handover { id, destination, due, event, bytes });
+            told.handovers.push(Handover { id, destination, due, event, bytes });
         } else {
-            group.parked.push((destination.clone(), (due, id)));
+            told.parked.push((destination.clone(), (due, id)));
         }
         Ok(())
     }
@@ -281,52 +274,6 @@ impl Writer<'_> {
         Ok(None)
     }
 
-    /// Writes one finished attempt into the open transaction; `false` where its fence is stale.
-    pub(super) fn apply_attempt(
-        &mut self,
-        group: &mut Group,
-        attempt: &AttemptRecord,
-    ) -> Result<bool> {
-        if !self.claim_lease(group, attempt) {
-            return Ok(false);
-        }
-        self.write_attempt(group, attempt)?;
-        Ok(true)
-    }
-
-    /// Writes a finished attempt whose lease was claimed.
-    fn write_attempt(&mut self, group: &mut Group, attempt: &AttemptRecord) -> Result<()> {
-        let took_ms = u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX);
-        let failure = match &attempt.outcome {
-            // The row itself says it, in few bytes.
-            AttemptOutcome::Delivered => None,
-            AttemptOutcome::Failed { .. } => Some(failure_line(attempt, took_ms)?),
-        };
-        let (id, number) = (attempt.delivery.0, attempt.number);
-        let mut parked = None;
-        let changed = match attempt.state {
-            DeliveryState::Delivered => {
-                group.pending -= 1;
-                self.sql.deliver.execute(params![id, sql(attempt.at.0), number, sql(took_ms)])?
-            }
-            DeliveryState::DeadLetter => {
-                group.pending -= 1;
-                group.dead += 1;
-                let reason = attempt.reason.map(crate::model::DeadLetterReason::as_str);
-                let at = sql(attempt.at.0);
-                self.sql.bury.execute(params![id, at, number, failure, reason])?
-            }
-            DeliveryState::Pending => {
-                let due = self.group_at.even_at(attempt.due_at.unwrap_or(attempt.at));
-                parked = Some(due);
-                self.sql.postpone.execute(params![id, sql(due.0), number, failure])?
-            }
-        };
-        group.finished.push((id, parked));
-        debug_assert_eq!(changed, 1, "a leased delivery is pending");
-        Ok(())
-    }
-
     /// Moves a slice of recent keys into the table. Returns how far the move stands then.
     pub(super) fn move_keys(&mut self, max: usize) -> Result<usize> {
         let (slice, done) = self.key_move.slice(max);
@@ -346,45 +293,21 @@ impl Writer<'_> {
         Ok(done)
     }
 
-    /// Tells memory what is now on disk.
-    pub(super) fn publish(&mut self, group: Group) {
-        self.quarantined += group.quarantined;
-        for fresh in group.fresh {
+    /// Learns what a group has committed. What the writer itself goes by, and what calls read, may
+    /// be so before the group is on disk: whatever is decided by it is committed after it.
+    pub(super) fn learn(&mut self, group: Group) -> Told {
+        let Group { keys, fresh, quarantined, told, .. } = group;
+        self.quarantined += quarantined;
+        for fresh in fresh {
             self.fresh.push(fresh);
         }
-        if group.keys.len() > 0 {
-            self.shared.recent_mut().absorb(group.keys);
+        if keys.len() > 0 {
+            self.shared.recent_mut().absorb(keys);
         }
-        let nudge = !(group.handovers.is_empty() && group.parked.is_empty())
-            || group.finished.iter().any(|(_, parked)| parked.is_some());
-        {
-            let mut queue = self.shared.queue();
-            for handover in group.handovers {
-                queue.hand_over(handover);
-            }
-            for (destination, turn) in group.parked {
-                queue.park(&destination, turn);
-            }
-            for (id, parked) in &group.finished {
-                queue.finish(*id, *parked);
-            }
+        for (id, _) in &told.finished {
+            self.fresh.settle(*id);
         }
-        for (id, _) in group.finished {
-            self.fresh.settle(id);
-        }
-        self.shared.pending.fetch_add(group.pending, Ordering::Relaxed);
-        self.shared.dead.fetch_add(group.dead, Ordering::Relaxed);
-        if nudge {
-            self.shared.nudge();
-        }
-    }
-
-    /// Takes back what was done in memory for a group that is not on disk.
-    pub(super) fn withdraw(&mut self, group: &Group) {
-        let mut queue = self.shared.queue();
-        for delivery in &group.claimed {
-            queue.unclaim(*delivery);
-        }
+        told
     }
 }
 
@@ -416,18 +339,4 @@ pub(super) fn known_key(row: &rusqlite::Row<'_>) -> Result<KnownKey> {
         until: UnixMillis(unsql(row.get(2)?)),
         request: row.get(3)?,
     })
-}
-
-/// One line of `deliveries.failures`.
-fn failure_line(attempt: &AttemptRecord, took_ms: u64) -> Result<String> {
-    let stored = StoredAttempt {
-        number: attempt.number,
-        at: attempt.at,
-        took_ms,
-        outcome: attempt.outcome.clone(),
-    };
-    let mut line = serde_json::to_string(&stored)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    line.push('\n');
-    Ok(line)
 }

@@ -52,40 +52,58 @@ pub(super) enum Done {
     Recorded(usize),
 }
 
-/// Takes what has queued up behind `first`, within the bounds of a group. Returns what came next
-/// and does not belong in a group. What waits for a lane is left there.
-pub(super) fn gather(
-    first: Job,
-    jobs: &Receiver<Job>,
-    lanes: &mut Lanes,
-) -> (Vec<Member>, Option<Job>) {
-    let (mut members, mut bytes) = (Vec::with_capacity(GROUP_MAX), 0);
-    let mut next = Some(first);
-    while let Some(job) = next.take() {
+/// What becomes one group, as it gathers.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) members: Vec<Member>,
+    bytes: usize,
+    /// What came next and does not belong in a group: nothing that follows it may overtake it.
+    pub(super) next: Option<Job>,
+}
+
+impl Gathered {
+    /// `first` and what has queued up behind it.
+    pub(super) fn behind(first: Job, jobs: &Receiver<Job>, lanes: &mut Lanes) -> Self {
+        let mut gathered = Self { members: Vec::with_capacity(GROUP_MAX), ..Self::default() };
+        gathered.add(first);
+        gathered.take(jobs, lanes);
+        gathered
+    }
+
+    /// Members without a queue behind them.
+    pub(super) fn of(members: Vec<Member>) -> Self {
+        Self { members, ..Self::default() }
+    }
+
+    /// Takes what has queued up, within the bounds of a group. What waits for a lane is left there.
+    pub(super) fn take(&mut self, jobs: &Receiver<Job>, lanes: &mut Lanes) {
+        while self.next.is_none()
+            && self.members.len() < GROUP_MAX
+            && self.bytes < GROUP_BYTES_MAX
+            && let Some(job) = next_admitted(jobs, lanes)
+        {
+            self.add(job);
+        }
+    }
+
+    fn add(&mut self, job: Job) {
         match job {
             Job::Commit(commit, reply, place) => {
                 drop(place);
-                bytes += commit.body.len() + commit.record_json.len();
-                bytes += commit.events.iter().map(PreparedEvent::bytes).sum::<usize>();
-                bytes += commit.state_reads.as_ref().map_or(0, Vec::len);
-                bytes += commit.state.as_ref().map_or(0, PreparedState::bytes);
-                members.push(Member::Commit(commit, reply));
+                self.bytes += commit.body.len() + commit.record_json.len();
+                self.bytes += commit.events.iter().map(PreparedEvent::bytes).sum::<usize>();
+                self.bytes += commit.state_reads.as_ref().map_or(0, Vec::len);
+                self.bytes += commit.state.as_ref().map_or(0, PreparedState::bytes);
+                self.members.push(Member::Commit(commit, reply));
             }
             Job::Record(attempts, reply, place) => {
                 drop(place);
-                members.push(Member::Record(attempts, reply));
+                self.members.push(Member::Record(attempts, reply));
             }
             // A lane begins when the commits before it are on disk.
-            Job::Task(..) | Job::Lane(..) | Job::LaneEnds(..) | Job::Close => {
-                return (members, Some(job));
-            }
+            Job::Task(..) | Job::Lane(..) | Job::LaneEnds(..) | Job::Close => self.next = Some(job),
         }
-        if members.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {
-            break;
-        }
-        next = next_admitted(jobs, lanes);
     }
-    (members, None)
 }
 
 /// The next job that waits for nothing.

@@ -55,6 +55,8 @@ pub(super) fn load(
     };
     match read() {
         Ok((loaded, parked)) => {
+            // What was read is committed, and perhaps not on disk: nothing is delivered before it is.
+            shared.syncs.wait();
             let unreadable = loaded.iter().filter(|loaded| loaded.event.is_none());
             let unreadable = unreadable.map(|loaded| loaded.id).collect();
             shared.queue().end_load(destination, loaded, parked);

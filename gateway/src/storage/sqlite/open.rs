@@ -123,7 +123,7 @@ pub(super) fn writer(path: &Path, cache_kib: u32) -> Result<Connection, OpenErro
     configure(&connection, cache_kib).map_err(unusable(path))?;
     for (name, wanted) in [
         ("journal_mode", "wal"),
-        ("synchronous", "2"),
+        ("synchronous", "1"),
         ("foreign_keys", "1"),
         ("trusted_schema", "0"),
         ("wal_autocheckpoint", "0"),
@@ -151,13 +151,25 @@ fn make_file(path: &Path) -> Result<(), OpenError> {
 }
 
 fn configure(connection: &Connection, cache_kib: u32) -> rusqlite::Result<()> {
+    // NORMAL: what a commit adds to the log is synced by `Syncer`, and nobody is answered before.
     // `page_size` counts only for a file that is being made, before it becomes WAL.
     connection.execute_batch(&format!(
-        "PRAGMA page_size = {PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+        "PRAGMA page_size = {PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
          PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA wal_autocheckpoint = 0; \
          PRAGMA journal_size_limit = {LOG_BYTES_MAX}; PRAGMA temp_store = MEMORY; \
          PRAGMA cache_size = -{cache_kib};"
     ))
+}
+
+/// Opens a file of the store by itself, to be synced.
+pub(super) fn file(path: &Path) -> Result<File, OpenError> {
+    let opened = OpenOptions::new().write(true).open(path);
+    opened.map_err(|source| OpenError::File { path: path.to_owned(), source })
+}
+
+/// SQLite's log, which stays the same file as long as a connection is open.
+pub(super) fn log_of(path: &Path) -> PathBuf {
+    beside(path, "-wal")
 }
 
 /// Opens the connection that copies the log into the database. It never writes anything else.

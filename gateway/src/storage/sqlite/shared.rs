@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::keys::RecentKeys;
 use super::queue::DueQueue;
+use super::syncer::Syncs;
 use super::times::Moment;
 use crate::model::{AdapterName, Clock, UnixMillis};
 use crate::storage::StorageError;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     salt: OnceLock<[u8; 16]>,
     recent: RwLock<RecentKeys>,
     queue: Mutex<DueQueue>,
+    pub(super) syncs: Syncs,
     namespaces: RwLock<HashMap<AdapterName, Namespace>>,
     pub(super) nudges: watch::Sender<u64>,
     pub(super) failed: watch::Sender<Option<String>>,
@@ -51,6 +53,7 @@ impl Shared {
             salt: OnceLock::new(),
             recent: RwLock::default(),
             queue: Mutex::default(),
+            syncs: Syncs::default(),
             namespaces: RwLock::default(),
             nudges: watch::Sender::new(0),
             failed: watch::Sender::new(None),
@@ -140,10 +143,15 @@ impl Shared {
         });
     }
 
+    /// Why storage has failed, where it has.
+    pub(super) fn failure(&self) -> Option<StorageError> {
+        self.failed.borrow().clone().map(|detail| StorageError::Fatal { detail })
+    }
+
     /// Why nothing may be asked of the store any more.
     pub(super) fn over(&self) -> Option<StorageError> {
-        if let Some(detail) = self.failed.borrow().clone() {
-            return Some(StorageError::Fatal { detail });
+        if let Some(failure) = self.failure() {
+            return Some(failure);
         }
         self.closed.load(Ordering::Acquire).then_some(StorageError::Closed)
     }

@@ -1,6 +1,7 @@
 //! How a store comes up; on a disk so full that it cannot, the writer waits for room, so that the
 //! rest of the gateway can say so.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -18,6 +19,7 @@ use super::jobs::Job;
 use super::open::{self, OpenError, unused_bytes};
 use super::recover::recover;
 use super::shared::Shared;
+use super::syncer::Syncer;
 use super::writer::{Next, Writer};
 use crate::storage::StorageError;
 
@@ -29,15 +31,18 @@ const OPEN_AGAIN_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Opened {
     /// Ends before the connection of the writer does, which so leaves the files last.
     pub(super) checkpointer: Checkpointer,
+    pub(super) syncer: Syncer,
     pub(super) connection: Connection,
     pub(super) next: Next,
     /// Pages in the log, told by SQLite after each commit.
     pub(super) log_pages: Arc<AtomicI32>,
     pub(super) identity: Identity,
+    /// Closed after the connections.
+    pub(super) _database: Arc<File>,
 }
 
 /// Opens the store, and makes memory as it was. Tried again where there was no room.
-pub(super) type Opener = Box<dyn FnMut(&Shared) -> Result<Opened, OpenError> + Send>;
+pub(super) type Opener = Box<dyn FnMut(&Arc<Shared>) -> Result<Opened, OpenError> + Send>;
 
 pub(super) fn opener(path: &Path, cache_kib: u32) -> Opener {
     let path = path.to_owned();
@@ -54,8 +59,20 @@ pub(super) fn opener(path: &Path, cache_kib: u32) -> Opener {
         connection.wal_hook(Some(hook)).map_err(open::unusable(&path))?;
         let next = recover(&mut connection, shared).map_err(open::unusable(&path))?;
         let copier = open::copier(&path)?;
-        let checkpointer = Checkpointer::start(copier).map_err(OpenError::Thread)?;
-        Ok(Opened { connection, next, log_pages, checkpointer, identity })
+        let database = Arc::new(open::file(&path)?);
+        let checkpointer =
+            Checkpointer::start(copier, Arc::clone(&database)).map_err(OpenError::Thread)?;
+        let log = open::file(&open::log_of(&path))?;
+        let syncer = Syncer::start(log, Arc::clone(shared)).map_err(OpenError::Thread)?;
+        Ok(Opened {
+            checkpointer,
+            syncer,
+            connection,
+            next,
+            log_pages,
+            identity,
+            _database: database,
+        })
     })
 }
 

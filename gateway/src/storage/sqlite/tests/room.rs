@@ -70,7 +70,7 @@ fn a_store_that_has_no_room_to_be_opened_comes_up_refusing_and_opens_later() {
     let room = Arc::new(AtomicBool::new(false));
     let (there_is, path) = (Arc::clone(&room), bench.path());
     let mut real = start::opener(&path, bench.options.cache_kib);
-    let opener = Box::new(move |shared: &Shared| {
+    let opener = Box::new(move |shared: &Arc<Shared>| {
         if there_is.load(Ordering::Acquire) {
             real(shared)
         } else {
@@ -106,7 +106,7 @@ fn a_store_that_waits_for_room_closes_at_once_and_fails_for_other_reasons() {
     bench.close();
     let path = bench.path();
     let mut tries = 0;
-    let opener = Box::new(move |_: &Shared| {
+    let opener = Box::new(move |_: &Arc<Shared>| {
         tries += 1;
         let path = path.clone();
         Err(if tries == 1 { OpenError::NoRoom { path } } else { OpenError::Foreign { path } })
@@ -117,7 +117,7 @@ fn a_store_that_waits_for_room_closes_at_once_and_fails_for_other_reasons() {
     block_on(store.close());
 
     let path = bench.path();
-    let opener = Box::new(move |_: &Shared| Err(OpenError::NoRoom { path: path.clone() }));
+    let opener = Box::new(move |_: &Arc<Shared>| Err(OpenError::NoRoom { path: path.clone() }));
     let options = bench.options.clone();
     let store = SqliteStorage::open_with(&bench.path(), options, opener).unwrap();
     block_on(store.close());

@@ -1,0 +1,49 @@
+//! What the queue of deliveries is told of a group.
+
+use std::sync::atomic::Ordering;
+
+use super::queue::{Handover, Turn};
+use super::shared::Shared;
+use crate::model::{DestinationName, UnixMillis};
+
+/// What the queue of deliveries is told of a group, once it is on disk: an event that is not must
+/// not be delivered.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) handovers: Vec<Handover>,
+    pub(super) handover_bytes: usize,
+    pub(super) parked: Vec<(DestinationName, Turn)>,
+    pub(super) finished: Vec<(i64, Option<UnixMillis>)>,
+    pub(super) pending: i64,
+    pub(super) dead: i64,
+}
+
+impl Told {
+    /// Events that the queue is given, and their bytes.
+    pub(super) const fn handed_over(&self) -> (usize, usize) {
+        (self.handovers.len(), self.handover_bytes)
+    }
+
+    /// Tells the queue of deliveries what is now on disk.
+    pub(super) fn publish(self, shared: &Shared) {
+        let nudge = !(self.handovers.is_empty() && self.parked.is_empty())
+            || self.finished.iter().any(|(_, parked)| parked.is_some());
+        {
+            let mut queue = shared.queue();
+            for handover in self.handovers {
+                queue.hand_over(handover);
+            }
+            for (destination, turn) in self.parked {
+                queue.park(&destination, turn);
+            }
+            for (id, parked) in self.finished {
+                queue.finish(id, parked);
+            }
+        }
+        shared.pending.fetch_add(self.pending, Ordering::Relaxed);
+        shared.dead.fetch_add(self.dead, Ordering::Relaxed);
+        if nudge {
+            shared.nudge();
+        }
+    }
+}
