@@ -61,11 +61,9 @@ fn build_folders(
         bail!("no adapter lies in `plugins`");
     }
     progress.step(&format!("Building {} components", crates.len()));
-    let mut cargo = toolchain.cargo_build(workspace);
     for (component, ..) in &crates {
-        cargo.args(["--package", &component.package]);
+        process::run(&mut toolchain.cargo_build(workspace, &component.package))?;
     }
-    process::run(&mut cargo)?;
     let modules = toolchain.modules(workspace);
     for (component, form, into) in &crates {
         let line = make(component, *form, &modules, into)
