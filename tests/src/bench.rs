@@ -1,15 +1,42 @@
 //! What the bench is made of: load, counts and the table. `src/bin/bench.rs` puts it in order.
 
 pub mod adapters;
+pub mod against;
 pub mod call;
 pub mod commits;
 pub mod counts;
+pub mod h2load;
+pub mod http;
 pub mod load;
 pub mod state;
 pub mod table;
 pub mod wrk;
 
 use std::time::Duration;
+
+use crate::{Gateway, wait_until};
+
+/// Delivery of everything that a load left behind.
+pub const DRAIN_MAX: Duration = Duration::from_secs(300);
+
+/// Waits until nothing is left to be delivered.
+///
+/// # Errors
+///
+/// Where that takes longer than [`DRAIN_MAX`].
+pub async fn settled(gateway: &Gateway) -> anyhow::Result<()> {
+    wait_until("no delivery to be pending", DRAIN_MAX, || async {
+        let metrics = gateway.admin_get("/metrics").await.ok()?.text();
+        pending(&metrics).is_none_or(|pending| pending == 0.0).then_some(())
+    })
+    .await
+}
+
+/// The number of pending deliveries among the metrics, where it is one of them.
+fn pending(metrics: &str) -> Option<f64> {
+    let samples = metrics.lines().filter(|line| line.starts_with("sluice_deliveries_pending"));
+    samples.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
 
 /// The value below which this share of `sorted` lies; zero where there is none.
 #[must_use]
@@ -43,7 +70,7 @@ pub fn say(text: &str) {
 pub fn show(what: &str, run: &wrk::Run) {
     let wrk::Run { p50_us, p99_us, .. } = run;
     say(&format!(
-        "  {what:<12} {:>9.0} requests/s   p50 {p50_us:>8.0} us   p99 {p99_us:>8.0} us",
+        "  {what:<20} {:>9.0} requests/s   p50 {p50_us:>8.0} us   p99 {p99_us:>8.0} us",
         run.per_second()
     ));
 }

@@ -9,6 +9,12 @@ use crate::process;
 use crate::progress::Progress;
 use crate::workspace::Workspace;
 
+/// The load generators.
+const NEEDS: [Need; 2] = [
+    Need { package: "wrk", probe: &["sh", "-c", "command -v wrk"] },
+    Need { package: "nghttp2-client", probe: &["sh", "-c", "command -v h2load"] },
+];
+
 /// Prepares, builds and measures. Fails where the counts of the bench do not agree.
 ///
 /// # Errors
@@ -19,7 +25,7 @@ pub(crate) fn bench(
     progress: &Progress,
     options: &[OsString],
 ) -> anyhow::Result<ExitCode> {
-    debian::ensure(progress, &[Need { package: "wrk", probe: &["sh", "-c", "command -v wrk"] }])?;
+    debian::ensure(progress, &NEEDS)?;
     progress.step("Building the gateway (release)");
     // By itself, so that it is the very program that `run` builds, with the same features.
     process::run(process::cargo(&workspace.root).args([

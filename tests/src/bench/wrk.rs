@@ -19,7 +19,7 @@ const THREADS: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize)]
 pub struct Run {
     /// Answers of any status.
-    answers: u64,
+    pub(super) answers: u64,
     pub seconds: f64,
     pub p50_us: f64,
     pub p99_us: f64,

@@ -9,6 +9,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,17 +20,17 @@ use sluice_tests::bench::counts::{Lines, stored_events};
 use sluice_tests::bench::load::{self, Plan};
 use sluice_tests::bench::table::{Bar, Figure, render};
 use sluice_tests::bench::wrk::{self, Run};
-use sluice_tests::bench::{call, median, percentile, show, state};
+use sluice_tests::bench::{
+    DRAIN_MAX, against, call, http, median, percentile, settled, show, state,
+};
 use sluice_tests::provider::{VKYC_PATH, vkyc_payload};
 use sluice_tests::{Gateway, Home, HomeBuilder, artifacts, wait_until};
 
 /// Starts that are measured; the median counts.
 const STARTS: usize = 5;
 
-/// Delivery of everything that the load left behind.
-const DRAIN_MAX: Duration = Duration::from_secs(300);
-
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 #[command(name = "bench", about = "Measures the gateway beside a bare HTTP server")]
 struct Options {
     /// Live idempotency keys in the store before anything is measured.
@@ -53,6 +54,12 @@ struct Options {
     /// Measure what has to do with adapters' state alone.
     #[arg(long)]
     state: bool,
+    /// Measure HTTP/1.1 and HTTP/2, in the clear and by TLS, alone.
+    #[arg(long)]
+    http: bool,
+    /// Measure the gateway in pairs with this other one, and fail where it is slower by a tenth.
+    #[arg(long, value_name = "SLUICE")]
+    against: Option<PathBuf>,
     /// Calls in the smaller and the larger store in which a payout is matched.
     #[arg(long, num_args = 2, default_values_t = [1_000, 1_000_000])]
     stored_calls: Vec<u64>,
@@ -121,8 +128,17 @@ async fn main() -> anyhow::Result<()> {
         }
         return Ok(());
     }
+    if let Some(other) = &options.against {
+        let figures = against::figures(other, time, options.rounds).await?;
+        println!("\n{}", render(&figures));
+        ensure!(figures.iter().all(Figure::reached), "slower than the other by more than a tenth");
+        return Ok(());
+    }
     if options.state {
         return with_state(&options).await;
+    }
+    if options.http {
+        return with_http(&options).await;
     }
     println!("Calling each adapter {} times", options.calls);
     println!("\n{}", adapters::render(&adapters::costs(options.calls)?));
@@ -152,7 +168,14 @@ async fn main() -> anyhow::Result<()> {
     );
     ensure!(stored == delivered, "{stored} events are stored and {delivered} were delivered");
     agree(&told, stored)?;
+    with_http(&options).await?;
     with_state(&options).await
+}
+
+async fn with_http(options: &Options) -> anyhow::Result<()> {
+    let time = Duration::from_secs(options.seconds);
+    println!("\n{}", render(&http::figures(time, options.rounds).await?));
+    Ok(())
 }
 
 async fn with_state(options: &Options) -> anyhow::Result<()> {
@@ -204,17 +227,7 @@ async fn drained(gateway: &Gateway, lines: &mut Lines, told: &Told) -> anyhow::R
     })
     .await?;
     // What wrk abandoned is delivered too; nothing more comes once nothing is pending.
-    wait_until("no delivery to be pending", DRAIN_MAX, || async {
-        let metrics = gateway.admin_get("/metrics").await.ok()?.text();
-        pending(&metrics).is_none_or(|pending| pending == 0.0).then_some(())
-    })
-    .await
-}
-
-/// The number of pending deliveries among the metrics, where it is one of them.
-fn pending(metrics: &str) -> Option<f64> {
-    let samples = metrics.lines().filter(|line| line.starts_with("sluice_deliveries_pending"));
-    samples.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    settled(gateway).await
 }
 
 /// From the start of the process to the first answer 200.
