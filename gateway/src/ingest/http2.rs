@@ -115,8 +115,10 @@ where
             }
         }
     };
+    // Before its requests are ended: those come to nothing by our doing.
+    let wasteful = account.is_overdrawn();
     streams.end().await;
-    if account.is_overdrawn() { "wasteful" } else { told.unwrap_or(reason) }
+    if wasteful { "wasteful" } else { told.unwrap_or(reason) }
 }
 
 fn protocol(streams: Streams) -> http2::Builder<Streams> {

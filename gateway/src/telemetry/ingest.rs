@@ -297,8 +297,9 @@ impl Happening for AcceptFailed<'_> {
 /// A connection ended.
 #[derive(Debug)]
 pub struct ConnectionEnded {
-    /// `closed`, `malformed`, `broken`, `proxy_header`, or what took too long: `head`, `answering`, `idle`,
-    /// `closing`.
+    /// `closed`, `malformed`, `broken`, `proxy_header`, `handshake`, `wasteful`, or what took too
+    /// long: `opening`, `head`, `answering`, `idle`, `closing`, and `silent` where a ping was not
+    /// answered.
     pub reason: &'static str,
 }
 

@@ -7,10 +7,11 @@ mod stalled;
 use std::time::{Duration, Instant};
 
 use sluice_tests::frames::{
-    DATA, END_HEADERS, END_STREAM, Fate, HEADERS, PREFACE, Peer, frame, head,
+    DATA, END_HEADERS, END_STREAM, Fate, HEADERS, PING, PREFACE, Peer, frame, head,
 };
 use sluice_tests::provider::{VKYC_PATH, VKYC_SECRET_HEADER, vkyc_payload};
 use sluice_tests::tls::{Pair, connect, connector};
+use sluice_tests::wait::wait_until;
 use sluice_tests::{Gateway, Home, HomeBuilder, VKYC_SECRET};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -225,4 +226,36 @@ async fn silent_slow_and_stalled_connections_are_ended_at_their_deadlines() {
         matches!(fate, Fate::Answered(_)) && begun.elapsed() < Duration::from_secs(6),
         "{fate:?}"
     );
+}
+
+/// Connections that ended for `reason`.
+async fn ended(gateway: &Gateway, reason: &str) -> u64 {
+    let metrics = gateway.admin_get("/metrics").await.unwrap().text();
+    let name = format!("sluice_connections_ended_total{{reason=\"{reason}\"}} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_goes_away_with_many_requests_under_way_is_not_called_wasteful() {
+    let (_home, gateway) = start("http2 = true").await;
+    let mut peer = peer(&gateway).await;
+    // More than may come to nothing, each without the end of its body.
+    for index in 0..40 {
+        let head = frame(HEADERS, END_HEADERS, 1 + 2 * index, &head(&webhook(&[])));
+        peer.send(&head).await.unwrap();
+    }
+    // They are under way once this is answered, which came behind them.
+    peer.send(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
+    while peer.receive(Duration::from_secs(20)).await.expect("a pong").kind != PING {}
+    drop(peer);
+    let reason = wait_until("the end of the connection", Duration::from_secs(20), || async {
+        for reason in ["closed", "broken", "wasteful"] {
+            if ended(&gateway, reason).await > 0 {
+                return Some(reason);
+            }
+        }
+        None
+    });
+    assert_ne!(reason.await.unwrap(), "wasteful");
 }
