@@ -8,6 +8,7 @@
 //! the four ways of [`End`]; only compiled code that this gateway itself wrote and authenticated
 //! is loaded.
 
+mod budget;
 mod cache;
 mod call;
 mod configure;
@@ -57,7 +58,8 @@ use crate::verification::{Presented, RouteSecrets};
 /// Bounds of the sandbox; every field has a default that suits production.
 #[derive(Clone, Debug)]
 pub struct SandboxLimits {
-    /// Wall time of one call, instantiation included. Default 100 ms.
+    /// What one call may have of a processor, instantiation included; by the wall it may take five
+    /// times as long, where others have the processor. Default 100 ms.
     pub deadline: Duration,
     /// Linear memory of one call, in bytes, on a route that takes bodies of up to 1 MiB; six bytes
     /// more for each byte that it takes beyond. Default 16 MiB.
@@ -288,7 +290,7 @@ pub trait Receive: Send + Sync + fmt::Debug {
     fn description(&self) -> &Arc<Description>;
 
     /// Runs one call in a fresh instance, on the calling thread: at most
-    /// [`SandboxLimits::deadline`] of wall time. A call that has parts of its request masked runs
+    /// [`SandboxLimits::deadline`]. A call that has parts of its request masked runs
     /// again, in another instance and with a deadline of its own.
     fn receive(&self, call: ReceiveCall) -> CallEnd;
 }

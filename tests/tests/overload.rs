@@ -232,8 +232,11 @@ async fn the_excess_is_shed_at_once_and_goodput_stays() {
     let (work, capacity) = (calibrate(&gateway).await, capacity());
     println!("{work} steps a call, room for {capacity:.0} calls a second");
     // The best of some rounds: what else the machine does can only make each of them worse.
-    let (mut peak, mut most_useful, mut best) = (0.0, 0.0, None::<Ran>);
+    let (mut most_useful, mut best) = (0.0, None::<Ran>);
+    let mut kept = Vec::new();
     for _ in 0..rounds {
+        // Of the same round: a minute later the machine may have less for everybody.
+        let mut peak = 0.0;
         for factor in [1.0, 2.0, 5.0, 10.0] {
             let ran = offer(&gateway, work, capacity * factor, Duration::from_secs(lasts)).await;
             peak = f64::max(peak, ran.goodput);
@@ -242,6 +245,7 @@ async fn the_excess_is_shed_at_once_and_goodput_stays() {
                 continue;
             }
             assert!(ran.shed > 0, "no overload: {ran:?}");
+            kept.push(ran.goodput / peak);
             best = Some(match best {
                 Some(best) => best.or_better(&ran),
                 None => ran,
@@ -249,12 +253,14 @@ async fn the_excess_is_shed_at_once_and_goodput_stays() {
         }
     }
     let best = best.unwrap();
-    println!("at ten times what it can do: {best:?}, of {peak:.0} at most");
+    kept.sort_by(f64::total_cmp);
+    let kept = kept[kept.len() / 2];
+    println!("at ten times what it can do: {best:?}, {kept:.2} of the round's most by the median");
     // A short run is made beside whatever else the machine does: that shows in the last hundredth of
     // the times, and in how much of the machine there is for the calls.
     if long() {
         assert!(best.shed_p99 <= SHED_MAX, "{best:?}");
-        assert!(best.goodput >= 0.8 * peak, "{best:?}, of {peak:.0}");
+        assert!(kept >= 0.8, "{kept:.2} of the round's most: {best:?}");
     }
     assert!(best.shed_p50 <= SHED_MAX, "{best:?}");
     assert!(best.useful >= 0.7 * most_useful, "{best:?}, of {most_useful:.2}");

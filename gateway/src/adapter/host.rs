@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::{ResourceLimiter, Store};
 
+use super::budget::{Budget, FIRST_LOOK};
 use super::engine::{CORE_INSTANCES, MEMORIES, Runtime, TABLE_ELEMENTS, TABLES};
 use super::log_budget::LogBudget;
 use super::redaction::Redactions;
 use super::state::CallState;
-use super::ticker::ticks;
 use super::{OtherCall, ReceiveCall};
 use crate::model::{CallReads, InboundRequest, PluginVersion, Proof, VerdictRecord};
 use crate::telemetry::adapter::GuestLevel;
@@ -128,6 +128,7 @@ pub(super) struct Host {
     pub(super) reads: CallReads,
     pub(super) state: CallState,
     pub(super) space: Space,
+    pub(super) budget: Budget,
     /// Set where the adapter's settings are taken up at the start of the call itself: until then
     /// only `log` answers.
     pub(super) configuring: bool,
@@ -138,7 +139,12 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(shared: Arc<Shared>, subject: Subject, memory: usize) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        subject: Subject,
+        memory: usize,
+        budget: Budget,
+    ) -> Self {
         let body_max = match &subject {
             Subject::Receive(call) => call.body_max,
             Subject::Loading(_) | Subject::Other(..) => 0,
@@ -158,6 +164,7 @@ impl Host {
                 total_left: memory.saturating_mul(MEMORY_TOTAL_FACTOR),
                 refused: false,
             },
+            budget,
             configuring: false,
             host_calls_left: HOST_CALLS_MAX,
             log_lines_left: LOG_LINES_MAX,
@@ -292,10 +299,11 @@ pub(super) fn store(runtime: &Runtime, shared: &Arc<Shared>, subject: Subject) -
             (HOSTCALL_FUEL_BODILESS, limits.deadline.saturating_mul(LOADING_DEADLINES))
         }
     };
-    let host = Host::new(Arc::clone(shared), subject, limits.memory);
+    let host = Host::new(Arc::clone(shared), subject, limits.memory, Budget::new(deadline));
     let mut store = Store::new(&runtime.engine, host);
     store.limiter(|host| &mut host.space);
-    store.set_epoch_deadline(ticks(deadline));
+    store.set_epoch_deadline(FIRST_LOOK);
+    store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.look()));
     store.set_hostcall_fuel(fuel);
     // The contract has no resources.
     store.set_max_component_handles(0);

@@ -217,7 +217,7 @@ impl Call<'_> {
         Attempt::Ended(Ending::Refused { refusal, verdicts, inbound: None, presented: None })
     }
 
-    /// Runs the adapter on this thread: the epoch that bounds it is wall time, so a call must not
+    /// Runs the adapter on this thread: what bounds it is this thread's time, so a call must not
     /// wait for its turn once it has begun.
     fn receive(
         &self,

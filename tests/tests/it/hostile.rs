@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use sluice_tests::http::{Connection, Request};
 use sluice_tests::provider::vkyc_payload;
-use sluice_tests::{Home, HomeBuilder, vkyc_request};
+use sluice_tests::{Home, HomeBuilder, vkyc_request, wait_until};
 
 const SECRET: &str = "canary-hostile-52d1f7a0c3";
 
@@ -79,6 +80,36 @@ async fn a_misbehaving_guest_is_answered_503_and_other_routes_go_on() {
     let kept = gateway.admin_get("/api/v1/requests?disposition=quarantined").await.unwrap();
     assert_eq!(kept.json().unwrap()["requests"].as_array().unwrap().len(), 21);
     assert!(gateway.terminate().await.unwrap().status.success());
+}
+
+/// Stopped for twice the deadline of a call, with little of the call's own work done: so does a machine
+/// with other things to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_kept_from_the_processor_is_not_ended() {
+    const KEPT: Duration = Duration::from_millis(200);
+    let gateway = home("{}").start().await.unwrap();
+    for _ in 0..3 {
+        // Some 40 ms.
+        let call = misdeed("work 135000000");
+        let before = gateway.processor_time().unwrap();
+        let began = Instant::now();
+        let (answer, ()) = tokio::join!(gateway.send(call), async {
+            wait_until("the call to run", Duration::from_secs(5), || async {
+                let ran = gateway.processor_time().unwrap().saturating_sub(before);
+                (ran >= Duration::from_millis(10)).then_some(())
+            })
+            .await
+            .unwrap();
+            gateway.signal("STOP").unwrap();
+            tokio::time::sleep(KEPT).await;
+            gateway.signal("CONT").unwrap();
+        });
+        assert_eq!(answer.unwrap().status, 200);
+        assert!(began.elapsed() >= KEPT);
+    }
+    // The control: one that has the processor is ended.
+    assert_eq!(gateway.send(misdeed("work 2000000000")).await.unwrap().status, 503);
+    gateway.terminate().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

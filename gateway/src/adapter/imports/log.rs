@@ -52,11 +52,13 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use log::Host as _;
     use metrics_exporter_prometheus::PrometheusBuilder;
 
     use super::*;
+    use crate::adapter::budget::Budget;
     use crate::adapter::host::{Exported, Shared};
     use crate::adapter::log_budget::LINES_PER_SECOND;
     use crate::model::{PluginName, PluginVersion};
@@ -73,7 +75,8 @@ mod tests {
         metrics::with_local_recorder(&recorder, || {
             for _ in 0..calls {
                 let subject = Subject::Loading(Exported::Describe);
-                let mut host = Host::new(Arc::clone(&shared), subject, 0);
+                let mut host =
+                    Host::new(Arc::clone(&shared), subject, 0, Budget::new(Duration::ZERO));
                 for _ in 0..lines {
                     host.write("info".to_owned(), "again".to_owned()).unwrap();
                 }

@@ -127,7 +127,7 @@ impl AdapterDestination {
         Ok(Carried::Left)
     }
 
-    /// Runs the adapter on this thread: the epoch that bounds it is wall time.
+    /// Runs the adapter on this thread: what bounds it is this thread's time.
     fn call(&self, adapter: &Adapter, attempt: &Attempt<'_>) -> CallEnd {
         let now = attempt.now;
         let seen = StoredKeys {
