@@ -5,12 +5,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use sluice_tests::Gateway;
-use tokio::time::interval;
+use sluice_tests::{Gateway, long};
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
 
 use super::healthy::Healthy;
 use super::rounds::rounds;
-use super::{BODY, HEAD, IDLE, LATE, MACHINE, Silent, Site};
+use super::{BODY, HEAD, IDLE, LATE, MACHINE, Silent, Site, apart};
 
 /// Connections of an attack, all of them opened within a second or so.
 const OFFENDERS: u32 = 400;
@@ -134,8 +135,32 @@ async fn two_thousand_silent_connections_hurt_nobody() {
     let _machine = MACHINE.lock().await;
     let site = Site::new("");
     let gateway = site.start("").await;
-    let rounds = rounds("silence", &gateway, async || silence(gateway.ingest()).await).await;
-    assert!(rounds.unharmed(), "{rounds:?}");
+    let silent = rounds("silence", &gateway, async || silence(gateway.ingest()).await).await;
+    assert!(silent.unharmed(), "{silent:?}");
+    if long() {
+        // For comparison: what the machine makes of it.
+        rounds("silence elsewhere", &gateway, silence_elsewhere).await;
+    }
+}
+
+/// The same connections to a listener that only accepts, and closes them in time.
+async fn silence_elsewhere() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = apart(move || async move {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let mut open = JoinSet::new();
+        for _ in 0..SILENT {
+            let (stream, _) = listener.accept().await.unwrap();
+            open.spawn(async move {
+                sleep(HEAD).await;
+                drop(stream);
+            });
+        }
+        open.join_all().await;
+    });
+    tokio::join!(accepting, Silent::open_apart(address, SILENT));
 }
 
 /// The control: where the gateway waits at each connection, everybody waits behind the silent.

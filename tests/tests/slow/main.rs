@@ -112,13 +112,20 @@ impl Silent {
         open
     }
 
-    /// Opens so many and waits until they are closed, in a thread and a runtime of their own: whoever
-    /// measures does not wait behind them.
+    /// Opens so many and waits until they are closed, out of the way of whoever measures.
     async fn open_apart(to: SocketAddr, count: u32) -> Vec<Duration> {
-        let apart = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(async { Self::open(to, count).await.closed().await })
-        });
-        apart.await.unwrap()
+        apart(move || async move { Self::open(to, count).await.closed().await }).await
     }
+}
+
+/// Runs in a thread and a runtime of its own: whoever measures does not wait behind it.
+async fn apart<F: Future>(work: impl FnOnce() -> F + Send + 'static) -> F::Output
+where
+    F::Output: Send + 'static,
+{
+    let apart = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(work())
+    });
+    apart.await.unwrap()
 }

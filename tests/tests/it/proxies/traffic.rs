@@ -140,7 +140,12 @@ async fn post(way: &Way, id: &str) -> anyhow::Result<u16> {
 }
 
 async fn post_over(mut connection: Connection, id: &str) -> anyhow::Result<u16> {
-    Ok(connection.send(vkyc_request(vkyc_payload(id))).await?.status)
+    let answer = connection.send(vkyc_request(vkyc_payload(id))).await?;
+    if answer.status != 200 {
+        // Who said so, the proxy or the gateway?
+        println!("{id}: {} {:?} {}", answer.status, answer.header("server"), answer.text());
+    }
+    Ok(answer.status)
 }
 
 /// A large document with bytes that a careless hop would rewrite.
