@@ -54,7 +54,7 @@ enum Command {
         /// Run what takes longer too.
         #[arg(long)]
         long: bool,
-        /// Run only tests whose name contains this.
+        /// Run only tests whose name contains this, and all of the test program of that name.
         filter: Option<String>,
     },
     /// Build the adapters and the test guests as components.

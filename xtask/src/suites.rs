@@ -21,6 +21,13 @@ pub(crate) struct Suite {
     pub(crate) folder: PathBuf,
 }
 
+impl Suite {
+    /// Whether that is its target's name: then all of its tests are meant.
+    pub(crate) fn is_called(&self, filter: &str) -> bool {
+        self.name.rsplit_once(' ').is_some_and(|(_, target)| target == filter)
+    }
+}
+
 /// What a suite came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -151,6 +158,8 @@ mod tests {
         assert_eq!(names, ["xtask lib", "tests it"]);
         assert_eq!(suites[1].executable, PathBuf::from("/t/it-1"));
         assert_eq!(suites[1].folder, PathBuf::from("/w/tests"));
+        assert!(suites[1].is_called("it"));
+        assert!(!suites[1].is_called("tests") && !suites[1].is_called("i"));
     }
 
     #[track_caller]

@@ -43,7 +43,7 @@ const PROGRAMS: [Need; 7] = [
 #[derive(Debug)]
 pub(crate) struct Selection {
     pub(crate) long: bool,
-    /// Part of a test's name.
+    /// Part of a test's name, or the name of a test program, as `overload`.
     pub(crate) filter: Option<String>,
 }
 
@@ -101,7 +101,8 @@ fn run(suite: &Suite, selection: &Selection) -> anyhow::Result<Tally> {
     if !suite.name.starts_with("xtask") {
         command.arg("--show-output");
     }
-    select(&mut command, selection);
+    let whole = selection.filter.as_deref().is_some_and(|filter| suite.is_called(filter));
+    select(&mut command, selection, whole);
     suites::run(&mut command, suite_max(selection))
 }
 
@@ -110,14 +111,17 @@ fn run_examples(workspace: &Workspace, selection: &Selection) -> anyhow::Result<
     let started = Instant::now();
     let mut command = process::cargo(&workspace.root);
     command.args(["test", "--doc", "--workspace", "--features", "sluice/faults", "--"]);
-    select(&mut command, selection);
+    select(&mut command, selection, false);
     let mut tally = suites::run(&mut command, suite_max(selection))?;
     tally.took = started.elapsed();
     Ok(tally)
 }
 
-fn select(command: &mut Command, selection: &Selection) {
-    command.args(&selection.filter);
+/// Chooses tests: all of them, where the filter names the program itself.
+fn select(command: &mut Command, selection: &Selection, whole: bool) {
+    if !whole {
+        command.args(&selection.filter);
+    }
     if selection.long {
         command.env(LONG_VARIABLE, "1");
     }
