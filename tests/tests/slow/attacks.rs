@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
 use super::healthy::Healthy;
-use super::rounds::rounds;
+use super::rounds::{Rounds, rounds};
 use super::{BODY, HEAD, IDLE, LATE, MACHINE, Silent, Site, apart};
 
 /// Connections of an attack, all of them opened within a second or so.
@@ -69,7 +69,7 @@ async fn attack(what: &str, arguments: &[&str], deadline: Option<Duration>) {
     let _machine = MACHINE.lock().await;
     let site = Site::new("");
     let gateway = site.start("").await;
-    let rounds = rounds(what, &gateway, async || {
+    let rounds = rounds(what, &gateway, Rounds::unharmed, async || {
         let began = Instant::now();
         let mut tool = slowhttptest(&gateway, arguments, site.home.folder());
         let Some(deadline) = deadline else {
@@ -135,11 +135,14 @@ async fn two_thousand_silent_connections_hurt_nobody() {
     let _machine = MACHINE.lock().await;
     let site = Site::new("");
     let gateway = site.start("").await;
-    let silent = rounds("silence", &gateway, async || silence(gateway.ingest()).await).await;
+    let silent = rounds("silence", &gateway, Rounds::unharmed, async || {
+        silence(gateway.ingest()).await;
+    })
+    .await;
     assert!(silent.unharmed(), "{silent:?}");
     if long() {
         // For comparison: what the machine makes of it.
-        rounds("silence elsewhere", &gateway, silence_elsewhere).await;
+        rounds("silence elsewhere", &gateway, Rounds::unharmed, silence_elsewhere).await;
     }
 }
 
@@ -169,9 +172,14 @@ async fn a_gateway_that_waits_at_each_connection_fails_this_test() {
     let _machine = MACHINE.lock().await;
     let site = Site::new("");
     let gateway = site.start("wait-at-accept").await;
-    let rounds = rounds("waiting", &gateway, async || {
-        Silent::open_apart(gateway.ingest(), SILENT / 4).await;
-    })
+    let rounds = rounds(
+        "waiting",
+        &gateway,
+        |rounds| !rounds.unharmed(),
+        async || {
+            Silent::open_apart(gateway.ingest(), SILENT / 4).await;
+        },
+    )
     .await;
     assert!(!rounds.unharmed(), "{rounds:?}");
 }

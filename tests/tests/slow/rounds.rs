@@ -12,7 +12,8 @@ const ALONE: Duration = Duration::from_secs(2);
 /// Nobody measures the first requests of a process.
 const WARM_UP: Duration = Duration::from_millis(500);
 
-/// Rounds of the long form. The short one ends after the first two or more that show it.
+/// Rounds of the long form. The short one ends after the first two or more that show what is to be
+/// shown.
 const ROUNDS: usize = 5;
 const ROUNDS_MIN: usize = 2;
 
@@ -50,9 +51,14 @@ fn median(times: &[Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Watches a healthy provider while nothing goes on and while `offend` runs, in turns. Nothing of it
-/// may fail.
-pub(super) async fn rounds(what: &str, gateway: &Gateway, offend: impl AsyncFn()) -> Rounds {
+/// Watches a healthy provider while nothing goes on and while `offend` runs, in turns, until `enough`
+/// is shown. Nothing of it may fail.
+pub(super) async fn rounds(
+    what: &str,
+    gateway: &Gateway,
+    enough: impl Fn(&Rounds) -> bool,
+    offend: impl AsyncFn(),
+) -> Rounds {
     let (healthy, to) = (Healthy::default(), gateway.ingest());
     healthy.alone(to, WARM_UP).await;
     let mut rounds = Rounds::default();
@@ -63,7 +69,7 @@ pub(super) async fn rounds(what: &str, gateway: &Gateway, offend: impl AsyncFn()
             healthy.stop();
         });
         rounds.add(what, &alone, &beside);
-        if !long() && round >= ROUNDS_MIN && rounds.unharmed() {
+        if !long() && round >= ROUNDS_MIN && enough(&rounds) {
             break;
         }
     }

@@ -147,8 +147,15 @@ async fn a_file_written_in_two_steps_is_never_applied_half() {
 /// The control: a gateway that does not wait until files have come to rest applies the first half.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_applies_files_at_once_fails_this_test() {
-    let reloads = two_steps(10, &[("SLUICE_FAULT", "apply-at-once")]).await;
-    assert!(reloads.iter().any(removes_a_route), "{reloads:#?}");
+    // Its thread has a low priority: on a busy machine it may come too late for each of them.
+    const ATTEMPTS: u32 = 5;
+    for _ in 0..ATTEMPTS {
+        let reloads = two_steps(10, &[("SLUICE_FAULT", "apply-at-once")]).await;
+        if reloads.iter().any(removes_a_route) {
+            return;
+        }
+    }
+    panic!("the first half was never applied");
 }
 
 fn removes_a_route(record: &Value) -> bool {
