@@ -7,6 +7,8 @@ use sluice_tests::http::Connection;
 use sluice_tests::provider::vkyc_payload;
 use sluice_tests::{Gateway, vkyc_request, wait_until};
 
+use super::healthy::Healthy;
+use super::rounds::{Rounds, rounds_of};
 use super::{MACHINE, Silent, Site};
 
 /// Few enough to be used up, and more than the gateway needs for itself.
@@ -127,6 +129,25 @@ async fn without_a_descriptor_it_waits_and_serves_whom_it_has() {
     .unwrap();
     let health = gateway.admin_get("/healthz").await.unwrap();
     assert_eq!(health.status, 200);
+}
+
+/// Who keeps its connection notices nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_descriptor_whom_it_has_is_served_as_fast() {
+    let _machine = MACHINE.lock().await;
+    let site = Site::new("");
+    let gateway = site.start("").await;
+    let (healthy, what) = (Healthy::keeping(), "no descriptors");
+    let rounds = rounds_of(&healthy, what, &gateway, Rounds::unharmed, async || {
+        limit(&gateway, descriptors(&gateway));
+        let waiting = Silent::open(gateway.ingest(), 20).await;
+        tokio::time::sleep(2 * WATCHED).await;
+        drop(waiting);
+        limit(&gateway, 1_000);
+    })
+    .await;
+    assert!(gateway.log().unwrap().contains("Connections cannot be accepted"));
+    assert!(rounds.unharmed(), "{rounds:?}");
 }
 
 /// The control: one that tries again at once does nothing else.

@@ -49,17 +49,25 @@ impl fmt::Display for Seen {
 pub(super) struct Healthy {
     sent: AtomicUsize,
     stop: AtomicBool,
+    kept: Arc<Mutex<Option<Connection>>>,
+    /// Opens no other connections.
+    keeps: bool,
 }
 
 impl Healthy {
+    /// Posts over the one connection that it keeps.
+    pub(super) fn keeping() -> Self {
+        Self { keeps: true, ..Self::default() }
+    }
+
     pub(super) async fn run(&self, to: SocketAddr) -> Seen {
-        let kept = Arc::new(Mutex::new(None));
         let mut sending = JoinSet::new();
         let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
         while !self.stop.load(Ordering::Relaxed) {
             tick.tick().await;
             let number = self.sent.fetch_add(1, Ordering::Relaxed);
-            let kept = number.is_multiple_of(2).then(|| Arc::clone(&kept));
+            let keeps = self.keeps || number.is_multiple_of(2);
+            let kept = keeps.then(|| Arc::clone(&self.kept));
             let due = Instant::now();
             sending.spawn(async move {
                 let posted = tokio::time::timeout(GIVES_UP, post(to, number, kept)).await;

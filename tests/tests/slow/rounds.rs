@@ -59,7 +59,18 @@ pub(super) async fn rounds(
     enough: impl Fn(&Rounds) -> bool,
     offend: impl AsyncFn(),
 ) -> Rounds {
-    let (healthy, to) = (Healthy::default(), gateway.ingest());
+    rounds_of(&Healthy::default(), what, gateway, enough, offend).await
+}
+
+/// The same with a provider of one's own.
+pub(super) async fn rounds_of(
+    healthy: &Healthy,
+    what: &str,
+    gateway: &Gateway,
+    enough: impl Fn(&Rounds) -> bool,
+    offend: impl AsyncFn(),
+) -> Rounds {
+    let to = gateway.ingest();
     healthy.alone(to, WARM_UP).await;
     let mut rounds = Rounds::default();
     for round in 1..=ROUNDS {
