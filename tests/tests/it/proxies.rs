@@ -8,8 +8,10 @@ mod introduced;
 mod limits;
 mod traffic;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use sluice_tests::wait_until;
@@ -75,16 +77,25 @@ fn kill(signal: &str, whom: &str) {
     drop(status);
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+/// An address of this machine for one proxy. A port that was free a moment ago is not enough for one:
+/// proxies share a port with whoever asks for the same (`SO_REUSEPORT`), and each would get a part of
+/// the other's connections.
+fn own_address() -> Ipv4Addr {
+    static TAKEN: AtomicU8 = AtomicU8::new(128);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, TAKEN.fetch_add(1, Ordering::Relaxed), high, low)
+}
+
+/// A port of that address that was free a moment ago.
+fn free_port(address: Ipv4Addr) -> u16 {
+    let probe = std::net::TcpListener::bind((address, 0)).unwrap();
     probe.local_addr().unwrap().port()
 }
 
 /// Waits until somebody listens there.
-async fn listening(port: u16, log: &Path) {
+async fn listening(address: SocketAddr, log: &Path) {
     let reached = wait_until("a proxy to listen", PATIENCE, || async move {
-        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+        tokio::net::TcpStream::connect(address).await.ok()
     });
     if let Err(error) = reached.await {
         panic!("{error}; it says:\n{}", std::fs::read_to_string(log).unwrap_or_default());

@@ -11,7 +11,7 @@ use sluice_tests::{Gateway, HomeBuilder, store, vkyc_request};
 use tempfile::TempDir;
 
 use super::front::{Front, Kind, edit};
-use super::{Group, client, free_port, listening};
+use super::{Group, client, free_port, listening, own_address};
 use crate::random::Random;
 
 const CASES: &str = include_str!("../../../../gateway/tests/data/client-address.tsv");
@@ -71,11 +71,12 @@ struct Oracle {
 impl Oracle {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = free_port();
+        let own = own_address();
+        let address = SocketAddr::from((own, free_port(own)));
         let trusted: String =
             TRUSTED.iter().map(|network| format!("set_real_ip_from {network};")).collect();
         let text = format!(
-            "events {{}} http {{ access_log off; server {{ listen 127.0.0.1:{port}; {trusted} \
+            "events {{}} http {{ access_log off; server {{ listen {address}; {trusted} \
              large_client_header_buffers 4 64k; \
              real_ip_header X-Forwarded-For; real_ip_recursive on; \
              location / {{ return 200 \"$remote_addr $realip_remote_addr\"; }} }} }}"
@@ -88,8 +89,7 @@ impl Oracle {
         command.arg("-c").arg(&config).arg("-g");
         command.arg(format!("daemon off; error_log stderr; pid {};", pid.display()));
         let process = Group::start(&mut command, &log);
-        listening(port, &log).await;
-        let address = (Ipv4Addr::LOCALHOST, port).into();
+        listening(address, &log).await;
         Self { address, _process: process, _folder: folder }
     }
 

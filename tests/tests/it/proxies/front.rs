@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Group, client, free_port, listening};
+use super::{Group, client, free_port, listening, own_address};
 
 /// Which proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,8 @@ pub(super) struct Front {
     folder: TempDir,
     way: Way,
     process: Option<Group>,
-    admin_port: u16,
+    /// Where Caddy is told to reload.
+    own_admin: SocketAddr,
 }
 
 /// Replaces what has to be there, once.
@@ -83,14 +84,13 @@ impl Front {
         client::make_certificates(folder.path());
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(kind.file());
         let text = change(std::fs::read_to_string(shipped).unwrap());
-        let (port, admin_port) = (free_port(), free_port());
-        let ports = [port, admin_port];
-        let text = placed(kind, &text, folder.path(), ports, (ingest, admin));
+        let own = own_address();
+        let [address, own_admin] = [(); 2].map(|()| SocketAddr::from((own, free_port(own))));
+        let text = placed(kind, &text, folder.path(), [address, own_admin], (ingest, admin));
         std::fs::write(folder.path().join(kind.file()), text).unwrap();
         let tls = client::tls(folder.path());
-        let address = (Ipv4Addr::LOCALHOST, port).into();
         let way = Way { tls, address };
-        let mut front = Self { kind, address, folder, way, process: None, admin_port };
+        let mut front = Self { kind, address, folder, way, process: None, own_admin };
         front.run().await;
         front
     }
@@ -120,7 +120,7 @@ impl Front {
             }
         };
         self.process = Some(Group::start(&mut command, &log));
-        listening(self.address.port(), &log).await;
+        listening(self.address, &log).await;
     }
 
     /// Kills it with all its workers, as a crash would.
@@ -135,7 +135,7 @@ impl Front {
             Kind::Nginx => process.reload("HUP").await,
             Kind::HaProxy => process.reload("USR2").await,
             Kind::Caddy => {
-                let address = format!("127.0.0.1:{}", self.admin_port);
+                let address = self.own_admin.to_string();
                 let reloaded = tokio::process::Command::new("caddy")
                     .args(["reload", "--force", "--adapter", "caddyfile"])
                     .args(["--address", &address, "--config"])
@@ -168,31 +168,32 @@ fn placed(
     kind: Kind,
     text: &str,
     folder: &Path,
-    [port, admin_port]: [u16; 2],
+    [address, own_admin]: [SocketAddr; 2],
     (ingest, admin): (SocketAddr, SocketAddr),
 ) -> String {
-    let folder = folder.to_str().unwrap();
+    let (folder, port) = (folder.to_str().unwrap(), address.port());
     match kind {
         Kind::Nginx => {
             let text = edit(text, "server 127.0.0.1:8080;", &format!("server {ingest};"));
-            let text = edit(&text, "listen 443 ", &format!("listen 127.0.0.1:{port} "));
+            let text = edit(&text, "listen 443 ", &format!("listen {address} "));
             text.replace("/etc/sluice/tls", folder).replace("/var/log/nginx", folder)
         }
         Kind::HaProxy => {
             let checked = format!("check addr 127.0.0.1 port {} ", admin.port());
             let text = text.replace("127.0.0.1:8080", &ingest.to_string());
             let text = text.replace("check addr 127.0.0.1 port 9090 ", &checked);
-            let text = edit(&text, "bind :443 ", &format!("bind 127.0.0.1:{port} "));
+            let text = edit(&text, "bind :443 ", &format!("bind {address} "));
             text.replace("/etc/sluice/tls", folder)
         }
         Kind::Caddy => {
             let own = format!(
-                "https://localhost:{port} {{\n\tbind 127.0.0.1\n\ttls {folder}/fullchain.pem \
-                 {folder}/privkey.pem\n"
+                "https://localhost:{port} {{\n\tbind {}\n\ttls {folder}/fullchain.pem \
+                 {folder}/privkey.pem\n",
+                address.ip()
             );
             let text = edit(text, "hooks.example.com {\n", &own);
             let text = edit(&text, "127.0.0.1:8080 {", &format!("{ingest} {{"));
-            let options = format!("admin 127.0.0.1:{admin_port}\n\tservers {{");
+            let options = format!("admin {own_admin}\n\tservers {{");
             edit(&text, "servers {", &options)
         }
     }
