@@ -58,7 +58,7 @@ use crate::verification::{Presented, RouteSecrets};
 /// Bounds of the sandbox; every field has a default that suits production.
 #[derive(Clone, Debug)]
 pub struct SandboxLimits {
-    /// What one call may have of a processor, instantiation included; by the wall it may take five
+    /// What one call may have of a processor, instantiation included; by the wall it may take ten
     /// times as long, where others have the processor. Default 100 ms.
     pub deadline: Duration,
     /// Linear memory of one call, in bytes, on a route that takes bodies of up to 1 MiB; six bytes

@@ -9,9 +9,9 @@ use wasmtime::UpdateDeadline;
 use super::ticker::{TICK, ticks};
 
 /// How many times its deadline a call may take by the wall, however little of it it ran. A call of
-/// 100 ms on a machine that is busy with other things is ended after half a second: far below what a
-/// provider waits.
-const WALL_DEADLINES: u32 = 5;
+/// 100 ms on a machine that is busy with other things is ended after a second: below what a provider
+/// waits, and with what a processor shared among ten leaves to each.
+const WALL_DEADLINES: u32 = 10;
 
 /// Ticks to the first look. Nearly every call has ended by then and costs nothing here.
 pub(super) const FIRST_LOOK: u64 = 1;

@@ -90,8 +90,15 @@ async fn a_gateway_without_reserved_descriptors_fails_this_test() {
     assert!(!admin_answers(&gateway).await);
 }
 
-/// Takes every descriptor away while it runs, and watches what it does.
-async fn without_descriptors(site: &Site, fault: &str) -> (Gateway, Connection, f64) {
+/// The share of a processor that it uses, for a while.
+async fn watched(gateway: &Gateway) -> f64 {
+    let before = used(gateway);
+    tokio::time::sleep(WATCHED).await;
+    (used(gateway) - before) / TICKS
+}
+
+/// Takes every descriptor away while it runs, and lets some wait for one.
+async fn without_descriptors(site: &Site, fault: &str) -> (Gateway, Connection, Silent) {
     let gateway = site.start(fault).await;
     let connection = kept(&gateway).await;
     limit(&gateway, descriptors(&gateway));
@@ -101,18 +108,16 @@ async fn without_descriptors(site: &Site, fault: &str) -> (Gateway, Connection, 
         let told = "Connections cannot be accepted";
         gateway.wait_for_log(told, Duration::from_secs(5)).await.unwrap();
     }
-    let before = used(&gateway);
-    tokio::time::sleep(WATCHED).await;
-    let used = (used(&gateway) - before) / TICKS;
-    drop(waiting);
-    (gateway, connection, used)
+    (gateway, connection, waiting)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_descriptor_it_waits_and_serves_whom_it_has() {
     let _machine = MACHINE.lock().await;
-    let site = Site::new("");
-    let (gateway, mut kept, used) = without_descriptors(&site, "").await;
+    let site = Site::patient("");
+    let (gateway, mut kept, waiting) = without_descriptors(&site, "").await;
+    let used = watched(&gateway).await;
+    drop(waiting);
     println!("without a descriptor it uses {:.1} % of a processor", used * 100.0);
     assert!(used < 0.10, "{used}");
     let log = gateway.log().unwrap();
@@ -135,7 +140,7 @@ async fn without_a_descriptor_it_waits_and_serves_whom_it_has() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_descriptor_whom_it_has_is_served_as_fast() {
     let _machine = MACHINE.lock().await;
-    let site = Site::new("");
+    let site = Site::patient("");
     let gateway = site.start("").await;
     let (healthy, what) = (Healthy::keeping(), "no descriptors");
     let rounds = rounds_of(&healthy, what, &gateway, Rounds::unharmed, async || {
@@ -154,7 +159,12 @@ async fn without_a_descriptor_whom_it_has_is_served_as_fast() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_does_not_wait_fails_this_test() {
     let _machine = MACHINE.lock().await;
-    let site = Site::new("");
-    let (_gateway, _kept, used) = without_descriptors(&site, "spin-on-accept").await;
-    assert!(used > 0.10, "{used}");
+    let site = Site::patient("");
+    let (gateway, _kept, _waiting) = without_descriptors(&site, "spin-on-accept").await;
+    // On a busy machine not everybody who wants a processor has one.
+    wait_until("it to use a processor", Duration::from_secs(30), || async {
+        (watched(&gateway).await > 0.10).then_some(())
+    })
+    .await
+    .unwrap();
 }

@@ -49,15 +49,15 @@ struct Site {
 
 impl Site {
     fn new(more: &str) -> Self {
-        Self::with_head_deadline(HEAD, more)
+        Self::with_deadlines(HEAD, IDLE, more)
     }
 
-    /// One whose gateway waits for a head longer than any test does.
+    /// One whose gateway waits for a head, and for the next, longer than any test does.
     fn patient(more: &str) -> Self {
-        Self::with_head_deadline(Duration::from_secs(60), more)
+        Self::with_deadlines(Duration::from_secs(60), Duration::from_secs(60), more)
     }
 
-    fn with_head_deadline(head: Duration, more: &str) -> Self {
+    fn with_deadlines(head: Duration, idle: Duration, more: &str) -> Self {
         let store = tempfile::Builder::new().prefix("sluice-").tempdir_in("/dev/shm").unwrap();
         let seconds = |duration: Duration| format!("\"{}s\"", duration.as_secs());
         let home = HomeBuilder::new()
@@ -69,7 +69,7 @@ impl Site {
                 "head_deadline = {}\nbody_deadline = {}\nidle_deadline = {}\n{more}",
                 seconds(head),
                 seconds(BODY),
-                seconds(IDLE)
+                seconds(idle)
             ))
             .build()
             .unwrap();

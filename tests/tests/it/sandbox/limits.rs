@@ -121,8 +121,9 @@ fn a_spinning_call_ends_at_its_deadline() {
     let took = start.elapsed();
     // A ticker that woke late just then counts what it had missed against this call.
     assert!(took >= Duration::from_millis(80), "{took:?}");
-    // 20 ms beyond it on an idle machine; this bound is for a busy one.
-    assert!(took < Duration::from_millis(1_000), "{took:?}");
+    // 20 ms beyond it on an idle machine. On a busy one it has ten times its deadline, and then waits
+    // for its turn to be ended.
+    assert!(took < Duration::from_millis(1_500), "{took:?}");
     // Repeating a host call is spinning, too.
     let end = receive(&adapter, "body-flood").end;
     assert!(matches!(end, End::Deadline | End::Trap(_)), "{end:?}");
