@@ -1,6 +1,7 @@
 //! HTTP/2 as hard as HTTP/1.1: its strictness, and what an attacker gets for their bytes.
 
 mod attacks;
+mod conformance;
 mod floods;
 mod stalled;
 
