@@ -1,7 +1,7 @@
 //! The embedded engine: one SQLite file, one thread that writes, a few that read.
 //!
 //! What it promises beyond [`Storage`](crate::storage::Storage):
-//! - An answer follows the `fsync` of its transaction (WAL, `synchronous=FULL`).
+//! - An answer follows the `fdatasync` of the log with its transaction ([`syncer`]).
 //! - After an I/O error at commit nothing is acknowledged any more (`failed` resolves).
 //! - On a full disk commits are refused, the ballast's room keeps the bookkeeping of deliveries
 //!   going, and commits are taken again by themselves when there is room. A store that cannot even

@@ -57,6 +57,10 @@ pub(super) fn load(
         Ok((loaded, parked)) => {
             // What was read is committed, and perhaps not on disk: nothing is delivered before it is.
             shared.syncs.wait();
+            if shared.failure().is_some() {
+                shared.queue().abandon_load(destination);
+                return Ok(Vec::new());
+            }
             let unreadable = loaded.iter().filter(|loaded| loaded.event.is_none());
             let unreadable = unreadable.map(|loaded| loaded.id).collect();
             shared.queue().end_load(destination, loaded, parked);

@@ -167,9 +167,23 @@ pub(super) fn file(path: &Path) -> Result<File, OpenError> {
     opened.map_err(|source| OpenError::File { path: path.to_owned(), source })
 }
 
-/// SQLite's log, which stays the same file as long as a connection is open.
-pub(super) fn log_of(path: &Path) -> PathBuf {
-    beside(path, "-wal")
+/// SQLite's log, which stays the same file as long as a connection is open, and has something in it
+/// once something was written.
+pub(super) fn log(path: &Path) -> Result<File, OpenError> {
+    // SQLite names it after the file itself, whatever links lead to that.
+    let path = match std::fs::canonicalize(path) {
+        Ok(real) => beside(&real, "-wal"),
+        Err(source) => return Err(OpenError::File { path: path.to_owned(), source }),
+    };
+    let log = file(&path)?;
+    match log.metadata() {
+        Ok(about) if about.len() > 0 => Ok(log),
+        Ok(_) => {
+            let source = io::Error::other("it is empty: SQLite writes another log");
+            Err(OpenError::File { path, source })
+        }
+        Err(source) => Err(OpenError::File { path, source }),
+    }
 }
 
 /// Opens the connection that copies the log into the database. It never writes anything else.

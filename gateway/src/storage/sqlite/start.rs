@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::ballast::Room;
 use super::checkpointer::Checkpointer;
+use super::failure::classify;
 use super::identity::Identity;
 use super::jobs::Job;
 use super::open::{self, OpenError, unused_bytes};
@@ -62,7 +63,8 @@ pub(super) fn opener(path: &Path, cache_kib: u32) -> Opener {
         let database = Arc::new(open::file(&path)?);
         let checkpointer =
             Checkpointer::start(copier, Arc::clone(&database)).map_err(OpenError::Thread)?;
-        let log = open::file(&open::log_of(&path))?;
+        let log = open::log(&path)?;
+        settle(&connection, &log, &path)?;
         let syncer = Syncer::start(log, Arc::clone(shared)).map_err(OpenError::Thread)?;
         Ok(Opened {
             checkpointer,
@@ -74,6 +76,19 @@ pub(super) fn opener(path: &Path, cache_kib: u32) -> Opener {
             _database: database,
         })
     })
+}
+
+/// Has on disk what is in the log: after a crash that may be in the memory of the system alone, and
+/// after a failed sync behind frames that no longer are on disk. So the log begins anew, if there is
+/// room for that.
+fn settle(connection: &Connection, log: &File, path: &Path) -> Result<(), OpenError> {
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        Ok(()) => Ok(()),
+        Err(error) if matches!(classify(&error), StorageError::Full) => {
+            log.sync_data().map_err(|source| OpenError::File { path: path.to_owned(), source })
+        }
+        Err(error) => Err(open::unusable(path)(error)),
+    }
 }
 
 /// The writer's thread, before it writes.

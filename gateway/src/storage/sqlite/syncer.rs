@@ -40,8 +40,8 @@ pub(super) struct Syncer {
 }
 
 impl Syncer {
-    /// `log`: SQLite's log, opened by itself. An error of writing it back is told to each of those
-    /// who had it open, so that none that SQLite met is missed here.
+    /// `log`: SQLite's log, opened by itself. An error of writing it back is told once to each of
+    /// those who had it open, so that none that SQLite met is missed here.
     ///
     /// # Errors
     ///
@@ -58,6 +58,12 @@ impl Syncer {
         let Some(to) = &self.written else { return };
         // Its end has said why, and to whoever waits dropping it says so too.
         drop(to.send(written));
+    }
+
+    /// The log that is synced.
+    #[cfg(test)]
+    pub(super) fn log(&self) -> &File {
+        &self.log
     }
 
     /// Syncs everything that is in the log, on this thread.

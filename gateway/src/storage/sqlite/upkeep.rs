@@ -10,8 +10,9 @@ use super::writer::Writer;
 use crate::storage::StorageError;
 
 /// Pages in the log after which it is copied into the database. Pages that many groups wrote are
-/// copied once, so more is cheaper; but recovery after a crash reads them all.
-const CHECKPOINT_PAGES: i32 = 4_096;
+/// copied once, so more is cheaper; but what waits for the disk or a processor waits longer the more
+/// is copied at once (docs/bench.md), and recovery after a crash reads them all.
+const CHECKPOINT_PAGES: i32 = 2_048;
 
 /// Pages of the log that the writer copies itself, between two groups: a pause of a millisecond or
 /// two, after which the log begins anew.

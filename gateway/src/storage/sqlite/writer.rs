@@ -126,6 +126,9 @@ impl<'c> Writer<'c> {
             if !matches!(job, Job::Commit(..) | Job::Record(..)) {
                 // Whatever it is, it finds all commits before it on disk.
                 self.shared.syncs.wait();
+                if self.has_failed() {
+                    return;
+                }
             }
             match job {
                 Job::Close => break,
@@ -179,6 +182,11 @@ impl<'c> Writer<'c> {
         &mut self,
         work: impl FnOnce(&mut Self) -> rusqlite::Result<T>,
     ) -> Result<T, StorageError> {
+        // One sync at a time: an error of writing back is told once to each who had the file open.
+        self.shared.syncs.wait();
+        if let Some(failure) = self.shared.failure() {
+            return Err(failure);
+        }
         let worked = self.sql.begin.execute([]).and_then(|_| work(self)).and_then(|done| {
             self.sql.commit.execute([])?;
             Ok(done)
