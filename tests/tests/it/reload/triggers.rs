@@ -203,7 +203,7 @@ async fn a_provider_is_added_by_dropping_two_files() {
     let component = sluice_tests::artifact("vkyc").unwrap();
     let mut took = Vec::new();
     for number in 1..=3 {
-        let began = Instant::now();
+        let (began, before) = (Instant::now(), gateway.processor_time().unwrap());
         // The route first, as the less lucky order: what it names is not there yet.
         let route = format!(
             "[routes.v{number}]\npath = \"{VKYC_PATH}/{number}\"\nplugin = \"v{number}\"\n\
@@ -221,26 +221,17 @@ async fn a_provider_is_added_by_dropping_two_files() {
         wait_until("the first webhook to be accepted", Duration::from_secs(60), post)
             .await
             .unwrap();
-        took.push(began.elapsed());
+        let ran = gateway.processor_time().unwrap().saturating_sub(before);
+        took.push((began.elapsed(), ran));
     }
     let built: Vec<_> =
         gateway.reloads().await.unwrap().iter().map(|one| one["took_ms"].clone()).collect();
     println!("first webhook accepted after {took:.2?}; reloads took {built:?} ms, newest first");
-    let best = took.iter().min().unwrap();
-    if is_overloaded() {
-        println!(
-            "this machine has more to do than it can: that it takes less than 2 s is not held"
-        );
-    } else {
-        // Of three: other tests run beside it.
-        assert!(*best < Duration::from_secs(2), "{took:?}");
-    }
-}
-
-/// Whether so much runs beside the tests that compiling, at a low priority, hardly gets a turn.
-fn is_overloaded() -> bool {
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    load > 3.0 * f64::from(u32::try_from(cores).unwrap())
+    // Of three: other tests run beside it.
+    let (best, ran) = took.iter().min().unwrap();
+    // Compiling has a low priority: where others left it less than half of a processor, its own time
+    // counts.
+    let kept_waiting = *ran * 2 < *best;
+    let counts = if kept_waiting { ran } else { best };
+    assert!(*counts < Duration::from_secs(2), "{took:?}");
 }
