@@ -9,7 +9,7 @@ use rusqlite::params;
 use super::group::Group;
 use super::jobs::{Done, Gathered, Job, Member, refuse, split};
 use super::keys::{KeyMove, RECENT_MAX};
-use super::syncer::{Turn, Written};
+use super::syncer::{Ticket, Written};
 use super::writer::Writer;
 use crate::faults::{CrashPoint, Fault};
 use crate::storage::StorageError;
@@ -23,7 +23,7 @@ const FLOOR_NOTE_EVERY: i64 = 16_384;
 
 /// A group that was committed.
 struct InLog {
-    turn: Turn,
+    ticket: Ticket,
     replies: Vec<Done>,
     /// How far the move of keys stands.
     moved: usize,
@@ -141,12 +141,12 @@ impl Writer<'_> {
         group.wrote |= moved > 0;
         CrashPoint::BeforeCommit.reached();
         let (events, bytes) = group.told.handed_over();
-        let turn = self.shared.syncs.begin(events, bytes);
+        let ticket = self.shared.syncs.begin(events, bytes);
         if let Err(error) = self.sql.commit.execute([]) {
-            self.shared.syncs.end(turn);
+            self.shared.syncs.end(ticket);
             return Err(error);
         }
-        Ok(InLog { turn, replies, moved, noted })
+        Ok(InLog { ticket, replies, moved, noted })
     }
 
     /// Writes the members that have no reply yet into the open transaction.
@@ -173,10 +173,10 @@ impl Writer<'_> {
 
     /// Hands a committed group on, to be synced and answered.
     fn have_synced(&mut self, members: Vec<Member>, group: Group, in_log: InLog) {
-        let InLog { turn, replies, moved, noted } = in_log;
+        let InLog { ticket, replies, moved, noted } = in_log;
         let wrote = group.wrote;
         let told = self.learn(group);
-        self.syncer.sync(Written { turn, members, replies, told, wrote });
+        self.syncer.sync(Written { ticket, members, replies, told, wrote });
         self.after_group(moved, noted);
     }
 

@@ -18,11 +18,11 @@ use crate::faults::{CrashPoint, Fault};
 use crate::storage::StorageError;
 
 /// Syncs the log.
-pub(super) type Sync = Box<dyn Fn() -> io::Result<()> + Send>;
+type SyncLog = Box<dyn Fn() -> io::Result<()> + Send>;
 
 /// A group that is in the log.
 pub(super) struct Written {
-    pub(super) turn: Turn,
+    pub(super) ticket: Ticket,
     pub(super) members: Vec<Member>,
     /// One a member, in their order.
     pub(super) replies: Vec<Done>,
@@ -83,7 +83,7 @@ impl Drop for Syncer {
     }
 }
 
-fn start(sync: Sync, shared: Arc<Shared>) -> io::Result<(Sender<Written>, JoinHandle<()>)> {
+fn start(sync: SyncLog, shared: Arc<Shared>) -> io::Result<(Sender<Written>, JoinHandle<()>)> {
     let (written, given) = channel();
     let thread = thread::Builder::new()
         .name("storage-syncer".to_owned())
@@ -91,7 +91,7 @@ fn start(sync: Sync, shared: Arc<Shared>) -> io::Result<(Sender<Written>, JoinHa
     Ok((written, thread))
 }
 
-fn sync_what_is_given(sync: &Sync, given: &Receiver<Written>, shared: &Shared) {
+fn sync_what_is_given(sync: &SyncLog, given: &Receiver<Written>, shared: &Shared) {
     let _end = End(shared);
     while let Ok(first) = given.recv() {
         while Fault::SyncerHangs.is_on() {
@@ -106,7 +106,7 @@ fn sync_what_is_given(sync: &Sync, given: &Receiver<Written>, shared: &Shared) {
             None => Ok(()),
         };
         for group in groups {
-            let Written { turn, members, replies, told, .. } = group;
+            let Written { ticket, members, replies, told, .. } = group;
             match &synced {
                 Ok(()) => {
                     CrashPoint::AfterCommit.reached();
@@ -120,7 +120,7 @@ fn sync_what_is_given(sync: &Sync, given: &Receiver<Written>, shared: &Shared) {
                     refuse(members, error);
                 }
             }
-            shared.syncs.end(turn);
+            shared.syncs.end(ticket);
         }
     }
 }
@@ -138,13 +138,13 @@ impl Drop for End<'_> {
         if thread::panicking() {
             self.0.fail("the thread that syncs the log panicked");
         }
-        self.0.syncs.end(Turn(u64::MAX));
+        self.0.syncs.end(Ticket(u64::MAX));
     }
 }
 
 /// The number of a group, in the order in which they were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn(u64);
+pub(super) struct Ticket(u64);
 
 /// What is written and not yet synced.
 #[derive(Debug, Default)]
@@ -167,17 +167,17 @@ impl Syncs {
     }
 
     /// A group is about to be committed that brings so many events and bytes to deliver.
-    pub(super) fn begin(&self, events: usize, bytes: usize) -> Turn {
+    pub(super) fn begin(&self, events: usize, bytes: usize) -> Ticket {
         let mut state = self.state();
         state.begun += 1;
         state.on_the_way = (state.on_the_way.0 + events, state.on_the_way.1 + bytes);
-        Turn(state.begun)
+        Ticket(state.begun)
     }
 
     /// The group is on disk and everybody told, or nothing became of it; so with all before it.
-    pub(super) fn end(&self, turn: Turn) {
+    pub(super) fn end(&self, ticket: Ticket) {
         let mut state = self.state();
-        state.ended = state.ended.max(turn.0);
+        state.ended = state.ended.max(ticket.0);
         if state.ended >= state.begun {
             state.on_the_way = (0, 0);
         }
@@ -221,7 +221,7 @@ mod tests {
     fn written(shared: &Shared, wrote: bool) -> (Written, Answer) {
         let (reply, answer) = oneshot::channel();
         let written = Written {
-            turn: shared.syncs.begin(1, 10),
+            ticket: shared.syncs.begin(1, 10),
             members: vec![Member::Record(Vec::new(), reply)],
             replies: vec![Done::Recorded(1)],
             told: Told::default(),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     /// A log whose syncs end as the test says.
-    fn log() -> (Sync, Receiver<()>, Sender<io::Result<()>>) {
+    fn log() -> (SyncLog, Receiver<()>, Sender<io::Result<()>>) {
         let (asked, asking) = channel();
         let (end, ends) = channel();
         let sync = move || {

@@ -67,7 +67,7 @@ fn the_log_that_is_synced_is_the_one_that_is_written_whatever_leads_to_the_store
 fn switch_behind_a_sync(fails: bool) -> Result<(), StorageError> {
     let bench = Fixture::new();
     let store = Arc::clone(bench.store.as_ref().unwrap());
-    let turn = store.shared.syncs.begin(0, 0);
+    let ticket = store.shared.syncs.begin(0, 0);
     thread::scope(|scope| {
         let setting = scope.spawn(|| {
             let switch = RouteSwitch { paused: true, since: START };
@@ -78,7 +78,7 @@ fn switch_behind_a_sync(fails: bool) -> Result<(), StorageError> {
         if fails {
             store.shared.fail("a broken disk");
         }
-        store.shared.syncs.end(turn);
+        store.shared.syncs.end(ticket);
         setting.join().unwrap()
     })
 }
