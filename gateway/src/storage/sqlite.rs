@@ -12,8 +12,8 @@
 //!
 //! Where the time of a commit goes, and what was done about it: everything is encoded and hashed on
 //! the caller's thread; rows are appended; a delivery that succeeds at once is written twice, in the
-//! same page, and enters no index; keys are moved to their table in order ([`keys`]); events are
-//! handed to delivery in memory ([`queue`]). The table stays the truth for all of it.
+//! same page, and enters no index; keys are moved to their table in order ([`keys`]), and new ones are
+//! told without a search in it ([`filter`]); events are handed to delivery in memory ([`queue`]). The table stays the truth for all of it.
 
 mod attempts;
 mod backup;
@@ -22,6 +22,7 @@ mod checkpointer;
 mod encode;
 mod engine;
 mod failure;
+mod filter;
 mod fresh;
 mod group;
 mod identity;
@@ -36,6 +37,7 @@ mod queue;
 mod readers;
 mod reads;
 mod recover;
+mod scan;
 mod seen;
 mod serving;
 mod shared;

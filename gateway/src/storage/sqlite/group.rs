@@ -4,11 +4,12 @@
 //! error while writing rolls the whole group back, and the writer tries its commits one by one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rusqlite::{OptionalExtension as _, Result, params};
 
 use super::encode::{Prepared, PreparedEvent, array, disposition_number, sql, unsql};
-use super::keys::{KeyMap, KeyProbe, KnownKey, SLOTS};
+use super::keys::{KeyMap, KeyProbe, KnownKey, Recall, SLOTS};
 use super::queue::Handover;
 use super::told::Told;
 use super::writer::Writer;
@@ -261,9 +262,13 @@ impl Writer<'_> {
         if let Some(known) = group.keys.find(probe, now) {
             return Ok(Some(known));
         }
-        if let Some(known) = self.shared.recent().find(probe, now) {
-            return Ok(Some(known));
+        let recalled = self.shared.recent().recall(probe, now);
+        match recalled {
+            Recall::Known(known) => return Ok(Some(known)),
+            Recall::New => return Ok(None),
+            Recall::AskTable => {}
         }
+        self.shared.key_searches.fetch_add(1, Ordering::Relaxed);
         let mut rows = self.sql.find_key.query([probe.slot])?;
         while let Some(row) = rows.next()? {
             let known = known_key(row)?;

@@ -19,6 +19,10 @@ impl Identity {
         Ok(Self { path: path.to_owned(), file: at(path)? })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A sentence where the path does not lead to the file any more.
     pub(super) fn lost(&self) -> Option<String> {
         let what = match at(&self.path) {

@@ -4,13 +4,15 @@
 //! row there at once would dirty a page of its own for nearly every event. Keys are therefore first
 //! kept in memory (their events' rows make them durable), and moved to the table in order of hash,
 //! a slice a commit group: neighbours then share pages. After a crash the memory is rebuilt from
-//! the events above `meta.keys_through`.
+//! the events above `meta.keys_through`. What is in neither is told by [`super::filter`], and only what
+//! that cannot rule out is searched for in the table.
 
 use std::collections::HashMap;
 
 use ring::digest::{Context, SHA256};
 
 use super::encode::array;
+use super::filter::KeyFilters;
 use crate::model::{AdapterName, IdempotencyKey, RouteName, UnixMillis};
 use crate::storage::key_owner;
 
@@ -117,17 +119,32 @@ impl KeyMap {
     }
 }
 
-/// Committed keys that the table may not hold yet.
+/// What memory knows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recall {
+    Known(KnownKey),
+    New,
+    /// The table may hold it.
+    AskTable,
+}
+
+/// Committed keys that the table may not hold yet, and which it may hold.
 #[derive(Debug, Default)]
 pub(super) struct RecentKeys {
     active: KeyMap,
     /// On their way into the table; found here until all have arrived.
     moving: KeyMap,
+    /// Under the same lock: a key is found by one look at both, however it moves.
+    pub(super) filters: KeyFilters,
 }
 
 impl RecentKeys {
-    pub(super) fn find(&self, probe: &KeyProbe, now: UnixMillis) -> Option<KnownKey> {
-        self.active.find(probe, now).or_else(|| self.moving.find(probe, now))
+    pub(super) fn recall(&self, probe: &KeyProbe, now: UnixMillis) -> Recall {
+        match self.active.find(probe, now).or_else(|| self.moving.find(probe, now)) {
+            Some(known) => Recall::Known(known),
+            None if self.filters.table_may_hold(probe.slot) => Recall::AskTable,
+            None => Recall::New,
+        }
     }
 
     pub(super) fn absorb(&mut self, keys: KeyMap) {
@@ -180,6 +197,11 @@ impl KeyMove {
     /// `meta.keys_through`, where `done` keys are all of them.
     pub(super) fn finishes_at(&self, done: usize) -> Option<i64> {
         (!self.keys.is_empty() && done >= self.keys.len()).then_some(self.through)
+    }
+
+    /// Those that come into the table until `done` are there.
+    pub(super) fn until(&self, done: usize) -> &[(i64, KnownKey)] {
+        self.keys.get(self.done..done).unwrap_or_default()
     }
 
     pub(super) fn advance(&mut self, done: usize) {

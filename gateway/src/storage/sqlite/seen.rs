@@ -1,10 +1,12 @@
-//! Whether a key is known, asked from inside an adapter call: memory, then one indexed read.
+//! Whether a key is known, asked from inside an adapter call: memory, and one indexed read where that
+//! cannot tell.
 
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::keys::KeyProbe;
+use super::keys::{KeyProbe, Recall};
 use super::open::OpenError;
 use super::{SqliteStorage, failure, group, open};
 use crate::model::UnixMillis;
@@ -36,9 +38,13 @@ impl SqliteStorage {
 
     pub(super) fn seen_now(&self, probe: &KeyProbe, now: UnixMillis) -> Result<bool, StorageError> {
         // Memory first: what leaves it is in the table before.
-        if self.shared.recent().find(probe, now).is_some() {
-            return Ok(true);
+        let recalled = self.shared.recent().recall(probe, now);
+        match recalled {
+            Recall::Known(_) => return Ok(true),
+            Recall::New => return Ok(false),
+            Recall::AskTable => {}
         }
+        self.shared.key_searches.fetch_add(1, Ordering::Relaxed);
         let reader = self.seen_reader()?;
         let Some(connection) = reader.as_ref() else { return Err(StorageError::Closed) };
         let find = || {

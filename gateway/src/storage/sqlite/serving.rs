@@ -181,6 +181,12 @@ impl Writer<'_> {
     }
 
     pub(super) fn after_group(&mut self, moved: usize, noted: bool) {
+        // Their rows are committed, and memory still holds them.
+        let moved_now = self.key_move.until(moved);
+        if !moved_now.is_empty() {
+            let recent = self.shared.recent();
+            moved_now.iter().for_each(|(slot, _)| recent.filters.enter(*slot));
+        }
         self.key_move.advance(moved);
         if let Some(through) = self.key_move.finishes_at(moved) {
             self.keys_moved_through = through;
@@ -199,6 +205,7 @@ impl Writer<'_> {
     pub(super) fn begin_move(&mut self) {
         let keys = self.shared.recent_mut().begin_move();
         self.key_move = KeyMove::new(keys, self.next.event - 1);
+        self.make_filter_when_wanting();
     }
 
     /// Parks fresh deliveries that have hung for very long, so that recovery stays short.

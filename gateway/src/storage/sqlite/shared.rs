@@ -1,7 +1,7 @@
 //! What the writer, the readers and the callers share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
@@ -43,6 +43,11 @@ pub(super) struct Shared {
     pub(super) log_is_held: AtomicBool,
     pub(super) pending: AtomicI64,
     pub(super) dead: AtomicI64,
+    /// Searches in the table of keys.
+    pub(super) key_searches: AtomicU64,
+    /// Steps that a scan of the table of keys may still do.
+    #[cfg(test)]
+    pub(super) scan_steps: std::sync::atomic::AtomicUsize,
 }
 
 impl Shared {
@@ -62,6 +67,9 @@ impl Shared {
             log_is_held: AtomicBool::new(false),
             pending: AtomicI64::new(0),
             dead: AtomicI64::new(0),
+            key_searches: AtomicU64::new(0),
+            #[cfg(test)]
+            scan_steps: std::sync::atomic::AtomicUsize::new(usize::MAX),
         }
     }
 

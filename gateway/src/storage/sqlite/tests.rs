@@ -1,6 +1,7 @@
 //! What this engine promises beyond the suite of all engines.
 
 mod backup;
+mod filter;
 mod limits;
 mod log;
 mod operate;

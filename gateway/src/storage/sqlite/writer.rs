@@ -23,6 +23,7 @@ use super::jobs::Job;
 use super::keys::KeyMove;
 use super::lanes::Lanes;
 use super::operate::Imports;
+use super::scan::KeyScan;
 use super::shared::Shared;
 use super::start::Opened;
 use super::statements::Statements;
@@ -76,6 +77,7 @@ pub(super) struct Writer<'c> {
     pub(super) next_look: Instant,
     pub(super) lanes: Lanes,
     pub(super) imports: Imports,
+    pub(super) key_scan: KeyScan,
 }
 
 impl<'c> Writer<'c> {
@@ -113,8 +115,10 @@ impl<'c> Writer<'c> {
             next_look: Instant::now(),
             lanes: Lanes::default(),
             imports: Imports::default(),
+            key_scan: KeyScan::default(),
         };
         writer.read_names()?;
+        writer.make_filter_when_wanting();
         Ok(writer)
     }
 
@@ -245,6 +249,8 @@ impl<'c> Writer<'c> {
 
     /// Leaves the store as the next start likes to find it. What fails here, the next start does.
     fn finish(&mut self) {
+        // Nothing is to be read any more: the log could not begin anew.
+        self.key_scan.end();
         self.shared.syncs.wait();
         if self.has_failed() {
             return;
