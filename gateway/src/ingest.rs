@@ -63,7 +63,7 @@ use crate::config::IngestConfig;
 use crate::model::Clock;
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
-use crate::telemetry::ingest::{Budget, Gauges};
+use crate::telemetry::ingest::{Budget, Gauges, RequestMeter, RequestTimes};
 
 /// What ingest works with.
 #[derive(Debug)]
@@ -115,6 +115,9 @@ struct Shared {
     load: Load,
     protocol: http1::Builder,
     gauges: Gauges,
+    request_times: RequestTimes,
+    /// Of requests without a route.
+    unrouted: RequestMeter,
     log_budget: Budget,
     /// Of what the ring keeps of those who come too often or from elsewhere.
     crowd_budget: Budget,
@@ -142,6 +145,8 @@ impl Ingest {
             load: Load::new(calls),
             protocol: connection::protocol(),
             gauges: Gauges::default(),
+            request_times: RequestTimes::default(),
+            unrouted: RequestMeter::new(None),
             log_budget: Budget::lines(),
             crowd_budget: Budget::new(CROWD_KEPT_PER_SECOND),
             trials: Budget::new(diagnose::TRIALS_PER_SECOND),

@@ -18,6 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 use crate::telemetry::Happening as _;
 use crate::telemetry::delivery::DestinationUnusable;
+use crate::telemetry::ingest::CallTimes;
 
 /// How long an unusable destination is left before it is tried again: its fault may lie outside
 /// the configuration, as when certificate authorities are not installed yet.
@@ -100,6 +101,7 @@ impl Keeper {
                     calls: Arc::clone(&self.calls),
                     destination: self.name.clone(),
                     adapter: adapter.clone(),
+                    call_times: CallTimes::new(adapter.clone()),
                     timeout: config.timeout,
                 };
                 Worker::new(queue, Arc::new(destination), &config).run(stop).await;

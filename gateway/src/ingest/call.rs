@@ -251,7 +251,7 @@ impl Call<'_> {
             body_max: route.config.body_max,
         });
         drop(turn);
-        AdapterCalled { adapter: &route.config.adapter, took: began.elapsed() }.emit();
+        AdapterCalled { times: &self.served.call_times, took: began.elapsed() }.emit();
         if let Some(token) = &self.token {
             ended.verdicts.insert(0, token.clone());
         }

@@ -25,7 +25,7 @@ use crate::model::{
     VerdictRecord,
 };
 use crate::telemetry::Happening as _;
-use crate::telemetry::ingest::{Gauged, RequestAnswered, RequestRefused};
+use crate::telemetry::ingest::{Answered, Gauged, RequestAnswered, RequestRefused};
 use crate::verification::Presented;
 
 /// What stands where a value is not shown.
@@ -173,7 +173,7 @@ impl Exchange<'_> {
                 if let Some(diagnosis) = diagnosis {
                     self.tell_refusal(Some(&served.route.config.name), &diagnosis, answer.status);
                 }
-                self.tell(Some(served), disposition.as_str(), answer.status);
+                self.tell(Some(served), Answered::As(disposition), answer.status);
                 answer::from_adapter(answer)
             }
             Ending::Refused { refusal, verdicts, inbound, presented } => {
@@ -229,7 +229,7 @@ impl Exchange<'_> {
         let answer = hit.served.route.paused_answer.clone();
         let name = &hit.served.route.config.name;
         self.tell_refusal(Some(name), &Diagnosis::PAUSED, answer.status);
-        self.tell(Some(hit.served), "paused", answer.status);
+        self.tell(Some(hit.served), Answered::Paused, answer.status);
         self.keep(Some(name), answer.status, &Diagnosis::PAUSED, self.masked(hit));
         answer::from_adapter(answer)
     }
@@ -258,7 +258,7 @@ impl Exchange<'_> {
     /// Not kept in the ring: nothing can be masked where nobody knows what is secret, and whoever
     /// looks for open doors would flush it.
     fn not_found(&self, served: Option<&Served>) -> HttpAnswer {
-        self.tell(served, "not_found", StatusCode::NOT_FOUND.as_u16());
+        self.tell(served, Answered::NotFound, StatusCode::NOT_FOUND.as_u16());
         answer::not_found()
     }
 
@@ -275,8 +275,8 @@ impl Exchange<'_> {
         let name = served.map(|served| &served.route.config.name);
         self.tell_refusal(name, &refusal.diagnosis, status);
         let ours = refusal.status == StatusCode::SERVICE_UNAVAILABLE;
-        let disposition = if ours { "unavailable" } else { Disposition::Rejected.as_str() };
-        self.tell(served, disposition, status);
+        let rejected = Answered::As(Disposition::Rejected);
+        self.tell(served, if ours { Answered::Unavailable } else { rejected }, status);
         refusal.to_http()
     }
 
@@ -305,10 +305,10 @@ impl Exchange<'_> {
         });
     }
 
-    fn tell(&self, served: Option<&Served>, disposition: &'static str, status: u16) {
-        let route = served.map(|served| &served.route.config.name);
-        let took = self.started.elapsed();
-        RequestAnswered { id: self.id, route, disposition, status, took }.emit();
+    fn tell(&self, served: Option<&Served>, answered: Answered, status: u16) {
+        let meter = served.map_or(&self.shared.unrouted, |served| &served.requests);
+        let (times, took) = (&self.shared.request_times, self.started.elapsed());
+        RequestAnswered { id: self.id, meter, times, answered, status, took }.emit();
     }
 
     fn tell_refusal(&self, route: Option<&RouteName>, diagnosis: &Diagnosis, status: u16) {

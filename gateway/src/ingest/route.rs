@@ -11,6 +11,7 @@ use super::admission::{Limiters, LimitsByRoute, RouteLimits};
 use crate::config::RoutePath;
 use crate::model::{Found, KeyedDigest, RequestHead, RouteName, UnixMillis, VerdictRecord};
 use crate::snapshot::{BoundRoute, Snapshot};
+use crate::telemetry::ingest::{CallTimes, RequestMeter};
 
 /// A route, and what serving it needs on every request, worked out once.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Served {
     pub(super) schemas: HashMap<String, String>,
     /// Absent where it has none.
     pub(super) limits: Option<Arc<RouteLimits>>,
+    pub(super) requests: RequestMeter,
+    pub(super) call_times: CallTimes,
 }
 
 impl Served {
@@ -40,6 +43,8 @@ impl Served {
             credentials: credential_headers(&route),
             schemas: description.events.iter().filter_map(|event| schema(&event.kind)).collect(),
             limits,
+            requests: RequestMeter::new(Some(route.config.name.clone())),
+            call_times: CallTimes::new(route.config.adapter.clone()),
             route,
         }
     }

@@ -4,16 +4,17 @@
 //! bounded rate. No line holds a path, a query, a header's value, a body, a client's address or
 //! an adapter's words.
 
+mod meters;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
 
+use self::meters::NO_ROUTE;
+pub use self::meters::{Answered, CallTimes, RequestMeter, RequestTimes};
 use super::Happening;
 use crate::model::{AdapterName, Diagnosis, RequestId, RouteName, UnixMillis};
-
-/// Stands for the route where there is none; no route can have this name.
-const NO_ROUTE: &str = "-";
 
 /// Most lines about refusals in one second. Beyond it only the metric counts them: whoever can
 /// reach the listener can be refused as often as they like.
@@ -80,29 +81,26 @@ impl Default for Gauges {
 #[derive(Debug)]
 pub struct RequestAnswered<'a> {
     pub id: RequestId,
-    pub route: Option<&'a RouteName>,
-    /// A disposition, or `paused`, `unavailable`, `not_found`.
-    pub disposition: &'static str,
+    /// Of the route's requests.
+    pub meter: &'a RequestMeter,
+    pub times: &'a RequestTimes,
+    pub answered: Answered,
     pub status: u16,
     pub took: Duration,
 }
 
 impl Happening for RequestAnswered<'_> {
     fn emit(self) {
-        let route = self.route.map_or(NO_ROUTE, RouteName::as_str);
         tracing::debug!(
             request = %self.id,
-            route,
-            disposition = self.disposition,
+            route = self.meter.route(),
+            disposition = self.answered.as_str(),
             status = self.status,
             took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
             "Request answered."
         );
-        let disposition = self.disposition;
-        counter!("sluice_requests_total", "route" => route.to_owned(), "disposition" => disposition)
-            .increment(1);
-        // Not by route: a histogram is a dozen series, and there may be hundreds of routes.
-        histogram!("sluice_request_seconds", "disposition" => disposition).record(self.took);
+        self.meter.count(self.answered);
+        self.times.record(self.answered, self.took);
     }
 }
 
@@ -208,14 +206,14 @@ impl Budget {
 /// An adapter call ended.
 #[derive(Debug)]
 pub struct AdapterCalled<'a> {
-    pub adapter: &'a AdapterName,
+    /// Of the adapter's calls.
+    pub times: &'a CallTimes,
     pub took: Duration,
 }
 
 impl Happening for AdapterCalled<'_> {
     fn emit(self) {
-        let adapter = self.adapter.as_str().to_owned();
-        histogram!("sluice_adapter_call_seconds", "adapter" => adapter).record(self.took);
+        self.times.record(self.took);
     }
 }
 

@@ -27,7 +27,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::{Commit, Committed, Lane, StateChange, Storage, StorageError};
 use crate::telemetry::Happening as _;
 use crate::telemetry::delivery::StorageRefused;
-use crate::telemetry::ingest::{AdapterCalled, CallConflicted};
+use crate::telemetry::ingest::{AdapterCalled, CallConflicted, CallTimes};
 
 /// Conflicts after which the call runs in its adapter's exclusive lane, as ingest's do.
 const CONFLICTS_MAX: u32 = 3;
@@ -45,6 +45,7 @@ pub(in crate::delivery) struct AdapterDestination {
     pub(in crate::delivery) calls: Arc<Semaphore>,
     pub(in crate::delivery) destination: DestinationName,
     pub(in crate::delivery) adapter: AdapterName,
+    pub(in crate::delivery) call_times: CallTimes,
     /// Of one attempt.
     pub(in crate::delivery) timeout: Duration,
 }
@@ -151,7 +152,7 @@ impl AdapterDestination {
         };
         let began = std::time::Instant::now();
         let ended = adapter.consume(call, &attempt.leased.event);
-        AdapterCalled { adapter: &self.adapter, took: began.elapsed() }.emit();
+        AdapterCalled { times: &self.call_times, took: began.elapsed() }.emit();
         ended
     }
 
