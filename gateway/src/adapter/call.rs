@@ -201,7 +201,7 @@ fn message(version: &PluginVersion, call: Exported, why: &str) -> String {
 fn delivered(event: &Event) -> types::DeliveredEvent {
     types::DeliveredEvent {
         id: event.id.to_string(),
-        source: event.source(),
+        source: event.source().to_string(),
         type_: event.kind.clone(),
         subject: event.subject.clone(),
         time: event.time.clone(),

@@ -9,7 +9,7 @@ pub(super) use event::key;
 
 use http::{HeaderName, HeaderValue};
 
-use super::text::tame;
+use super::text::{tame, tamed};
 use super::v1::sluice::adapter::types;
 use super::{Description, Outcome};
 use crate::model::{Answer, Diagnosis, Fact, Rejection};
@@ -104,7 +104,7 @@ fn fact(returned: types::Fact) -> Result<Fact, String> {
         let name = tame(&returned.name, FACT_NAME_BYTES_MAX);
         return Err(format!("a fact's name is 1 to 64 of `a-z0-9_-`, not `{name}`"));
     }
-    Ok(Fact { name: returned.name, value: tame(&returned.value, FACT_VALUE_BYTES_MAX) })
+    Ok(Fact { name: returned.name, value: tamed(returned.value, FACT_VALUE_BYTES_MAX) })
 }
 
 fn answer(returned: types::Answer) -> Result<Answer, String> {

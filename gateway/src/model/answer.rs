@@ -56,20 +56,22 @@ pub struct Rejection {
 /// Bodies of answers are nearly always text; others are kept as base64.
 mod body_text {
     use base64::Engine as _;
+    use std::borrow::Cow;
+
     use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "snake_case")]
-    enum Body {
-        Text(String),
+    enum Body<'a> {
+        Text(Cow<'a, str>),
         Base64(String),
     }
 
     pub(super) fn serialize<S: Serializer>(body: &Bytes, to: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(body) {
-            Ok(text) => Body::Text(text.to_owned()),
+            Ok(text) => Body::Text(Cow::Borrowed(text)),
             Err(_) => Body::Base64(STANDARD.encode(body)),
         }
         .serialize(to)
@@ -77,7 +79,7 @@ mod body_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
         match Body::deserialize(from)? {
-            Body::Text(text) => Ok(text.into()),
+            Body::Text(text) => Ok(text.into_owned().into()),
             Body::Base64(text) => {
                 STANDARD.decode(text).map(Bytes::from).map_err(serde::de::Error::custom)
             }

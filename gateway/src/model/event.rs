@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AdapterName, EventId, RequestId, RouteName, UnixMillis, Verified};
@@ -59,9 +61,9 @@ pub const HOPS_MAX: u8 = 4;
 impl Event {
     /// `CloudEvents` source: the route that brought it, or the adapter that made it of another event.
     #[must_use]
-    pub fn source(&self) -> String {
+    pub fn source(&self) -> impl fmt::Display {
         let of = if self.hops == 0 { "routes" } else { "adapters" };
-        format!("/{of}/{}", self.route)
+        fmt::from_fn(move |f| write!(f, "/{of}/{}", self.route))
     }
 }
 

@@ -2,7 +2,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Longest name, in bytes: fits a metric label and a line of a table.
 const NAME_BYTES_MAX: usize = 64;
@@ -18,9 +18,9 @@ macro_rules! typed_name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(
-            Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize,
         )]
-        #[serde(try_from = "String", into = "String")]
+        #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -47,9 +47,9 @@ macro_rules! typed_name {
             }
         }
 
-        impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                name.as_str().to_owned()
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
             }
         }
 
@@ -111,5 +111,16 @@ mod tests {
         for bad in ["", "-a", "Ottu", "a b", "a/b", "é", &"x".repeat(65)] {
             assert!(RouteName::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_is_written_as_a_text_without_an_allocation() {
+        let name = RouteName::new("ringba-hvac").unwrap();
+        let mut json = Vec::with_capacity(64);
+        let allocated =
+            allocation_counter::measure(|| serde_json::to_writer(&mut json, &name).unwrap());
+        assert_eq!(json, br#""ringba-hvac""#);
+        assert_eq!(allocated.count_total, 0);
+        assert_eq!(serde_json::from_slice::<RouteName>(&json).unwrap(), name);
     }
 }

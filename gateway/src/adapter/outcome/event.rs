@@ -30,7 +30,7 @@ pub(super) fn event(
     Ok(OutcomeEvent {
         kind: returned.type_,
         subject: returned.subject.map(|text| attribute("subject", text)).transpose()?,
-        time: returned.time.map(|text| time(&text)).transpose()?,
+        time: returned.time.map(time).transpose()?,
         data: returned.data,
         partition_key: returned
             .partition_key
@@ -84,13 +84,13 @@ fn attribute(what: &str, text: String) -> Result<String, String> {
 }
 
 /// Reads an RFC 3339 time and writes it in UTC.
-fn time(text: &str) -> Result<String, String> {
-    let wrong = || format!("its time `{}` is not RFC 3339", tame(text, SHOWN_BYTES_MAX));
+fn time(text: String) -> Result<String, String> {
+    let wrong = || format!("its time `{}` is not RFC 3339", tame(&text, SHOWN_BYTES_MAX));
     if !is_rfc3339_shaped(text.as_bytes()) {
         return Err(wrong());
     }
-    let instant = jiff::Timestamp::from_str(text).map_err(|_| wrong())?;
-    Ok(if text.ends_with('Z') { text.to_owned() } else { instant.to_string() })
+    let instant = jiff::Timestamp::from_str(&text).map_err(|_| wrong())?;
+    Ok(if text.ends_with('Z') { text } else { instant.to_string() })
 }
 
 /// RFC 3339 section 5.6, without its leniences (lower case, a space for the `T`): the time is

@@ -57,7 +57,7 @@ fn an_attempt_and_what_its_call_leaves_are_one_commit<B: Bench>(bench: &mut B) {
         let stored = block_on(bench.store().request(id)).unwrap().unwrap();
         assert_eq!(stored.record.consumed, consumed);
         assert_eq!(stored.events[0].event.hops, 1);
-        assert_eq!(stored.events[0].event.source(), "/adapters/shop");
+        assert_eq!(stored.events[0].event.source().to_string(), "/adapters/shop");
         assert_eq!(all(bench.store()), "consumed=once");
         bench.clock().advance(LEASE);
         assert_eq!(lease(bench.store(), "a", 9).len(), 0, "done once and for all");

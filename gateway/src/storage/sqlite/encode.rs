@@ -23,6 +23,9 @@ use crate::storage::{Commit, LaneId, StorageError};
 /// Deliveries that one event may have: far above any configuration, and keeps counts in range.
 const DESTINATIONS_PER_EVENT_MAX: usize = 4_096;
 
+/// Room that a text of JSON has from the beginning, in bytes: the record of a usual request fits.
+const JSON_BYTES: usize = 1 << 10;
+
 /// A commit with everything computed that can be computed before its turn.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -279,10 +282,6 @@ const fn is_zero(hops: &u8) -> bool {
     *hops == 0
 }
 
-fn borrowed(text: Option<&String>) -> Option<Cow<'_, str>> {
-    text.map(|text| Cow::Borrowed(text.as_str()))
-}
-
 impl<'a> From<&'a Event> for EventRow<'a> {
     fn from(event: &'a Event) -> Self {
         Self {
@@ -290,15 +289,15 @@ impl<'a> From<&'a Event> for EventRow<'a> {
             request: event.request,
             route: Cow::Borrowed(&event.route),
             kind: Cow::Borrowed(&event.kind),
-            subject: borrowed(event.subject.as_ref()),
-            time: borrowed(event.time.as_ref()),
+            subject: event.subject.as_deref().map(Cow::Borrowed),
+            time: event.time.as_deref().map(Cow::Borrowed),
             adapter: Cow::Borrowed(&event.adapter),
             adapter_name: Cow::Borrowed(&event.adapter_name),
             received_at: event.received_at,
             verified: event.verified,
-            idempotency_key: borrowed(event.idempotency_key.as_ref()),
-            partition_key: borrowed(event.partition_key.as_ref()),
-            data_schema: borrowed(event.data_schema.as_ref()),
+            idempotency_key: event.idempotency_key.as_deref().map(Cow::Borrowed),
+            partition_key: event.partition_key.as_deref().map(Cow::Borrowed),
+            data_schema: event.data_schema.as_deref().map(Cow::Borrowed),
             replay_of: event.replay_of,
             hops: event.hops,
         }
@@ -361,7 +360,9 @@ pub(super) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StorageError> {
-    serde_json::to_string(value).map_err(|error| failed(&error.to_string()))
+    let mut json = Vec::with_capacity(JSON_BYTES);
+    serde_json::to_writer(&mut json, value).map_err(|error| failed(&error.to_string()))?;
+    String::from_utf8(json).map_err(|error| failed(&error.to_string()))
 }
 
 fn failed(detail: &str) -> StorageError {
