@@ -286,7 +286,7 @@ pub enum ViewEnd {
 
 /// What serves a route's requests: an [`Adapter`], or a scripted one in tests.
 pub trait Receive: Send + Sync + fmt::Debug {
-    fn version(&self) -> &PluginVersion;
+    fn version(&self) -> &Arc<PluginVersion>;
     fn description(&self) -> &Arc<Description>;
 
     /// Runs one call in a fresh instance, on the calling thread: at most
@@ -311,14 +311,14 @@ pub struct CacheFolder(Cache);
 /// A checked component with its description, not yet configured.
 #[derive(Clone, Debug)]
 pub struct Plugin {
-    pub version: PluginVersion,
+    pub version: Arc<PluginVersion>,
     pub description: Arc<Description>,
     source: Arc<Source>,
 }
 
 /// A configured plugin: what routes call. Cheap to share, freed with its last holder.
 pub struct Adapter {
-    pub version: PluginVersion,
+    pub version: Arc<PluginVersion>,
     pub description: Arc<Description>,
     /// What every call's store shares.
     shared: Arc<Shared>,
@@ -440,7 +440,7 @@ impl Adapter {
 }
 
 impl Receive for Adapter {
-    fn version(&self) -> &PluginVersion {
+    fn version(&self) -> &Arc<PluginVersion> {
         &self.version
     }
 

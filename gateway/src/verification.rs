@@ -24,6 +24,7 @@ pub use key::{KeyEncoding, KeyError};
 pub use mask::Presented;
 use mask::{Carried, Reading};
 pub use proof::{MacAlgorithm, MacScheme, Part, PresentedEncoding, SignatureAlgorithm, Signed};
+use smol_str::SmolStr;
 use subtle::ConstantTimeEq as _;
 
 use crate::adapter::Travels;
@@ -41,7 +42,7 @@ pub const MASK: &str = "***";
 /// The secrets of one route, bound to where the adapter says they travel.
 pub struct RouteSecrets {
     /// By the adapter's name for each.
-    roles: BTreeMap<String, Role>,
+    roles: BTreeMap<SmolStr, Role>,
     /// Compared with the `{token}` segment of the path.
     token: Option<Secret>,
     auth: RouteAuth,
@@ -74,7 +75,7 @@ impl RouteSecrets {
         let roles = roles
             .into_iter()
             .map(|(role, travels, secret)| {
-                (role, Role { secret, travels, told_no_key: AtomicBool::new(false) })
+                (role.into(), Role { secret, travels, told_no_key: AtomicBool::new(false) })
             })
             .collect();
         Self { roles, token, auth, digest_key }
@@ -260,40 +261,36 @@ impl RouteSecrets {
         })
     }
 
-    fn judge_carried(
+    fn judge_carried<'p>(
         &self,
         bound: &Role,
-        carried: &[Carried],
+        mut carried: impl Iterator<Item = &'p Carried>,
         now: UnixMillis,
     ) -> (Found, Option<KeyedDigest>) {
         let Some(secret) = &bound.secret else {
             return (Found::NotConfigured, None);
         };
-        match carried {
-            [] => (Found::Missing, None),
-            [carried] => {
-                let found = self.compare(secret, &carried.readings, now);
-                (found, self.digest_of(secret, carried))
+        match (carried.next(), carried.next()) {
+            (None, _) => (Found::Missing, None),
+            (Some(carried), None) => {
+                let found = self.compare(secret, carried.readings(), now);
+                (found, Some(self.digest_of(secret, carried)))
             }
-            [_, _, ..] => (Found::Repeated, None),
+            (Some(_), Some(_)) => (Found::Repeated, None),
         }
     }
 
     /// The digest of what was compared: of the reading that is one of the secret's values, so that
     /// it is that value's own digest. Where none is, of the one that is likeliest meant.
-    fn digest_of(&self, secret: &Secret, carried: &Carried) -> Option<KeyedDigest> {
-        let digests = || carried.readings.iter().map(|reading| reading.digest);
+    fn digest_of(&self, secret: &Secret, carried: &Carried) -> KeyedDigest {
         let is_value = |digest: &KeyedDigest| {
             secret
                 .versions
                 .iter()
                 .any(|version| bool::from(self.digest(version.value.expose()).0.ct_eq(&digest.0)))
         };
-        digests()
-            .find(is_value)
-            .or_else(|| digests().next_back())
-            // It lacks the prefix: nothing was compared.
-            .or(carried.raw)
+        let mut digests = carried.readings().iter().map(|reading| reading.digest);
+        digests.find(is_value).unwrap_or_else(|| carried.likeliest())
     }
 
     fn judge_signed(
@@ -355,7 +352,7 @@ fn find(secret: &Secret, now: UnixMillis, matches: impl Fn(&SecretValue) -> bool
 
 fn record(role: &str, proof: Proof, found: (Found, Option<KeyedDigest>)) -> VerdictRecord {
     let (found, digest) = found;
-    VerdictRecord { role: role.to_owned(), proof, found, digest }
+    VerdictRecord { role: role.into(), proof, found, digest }
 }
 
 #[cfg(test)]

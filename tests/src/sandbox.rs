@@ -128,10 +128,10 @@ impl Request {
     #[must_use]
     pub fn call(&self, route: &RouteName, body: impl Into<Bytes>) -> ReceiveCall {
         let head = RequestHead {
-            method: "POST".to_owned(),
+            method: "POST".into(),
             path: "/hooks/hostile".to_owned(),
             query: self.query.clone(),
-            headers: self.headers.clone(),
+            headers: self.headers.iter().map(|(n, v)| (n.into(), v.into())).collect(),
         };
         let (head, presented) = self.secrets.mask(head, None);
         ReceiveCall {

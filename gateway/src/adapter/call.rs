@@ -206,7 +206,7 @@ fn delivered(event: &Event) -> types::DeliveredEvent {
         subject: event.subject.clone(),
         time: event.time.clone(),
         received_at: event.received_at.to_string(),
-        adapter: event.adapter.clone(),
+        adapter: event.adapter.to_string(),
         verified: event.verified.as_str().to_owned(),
         data: event.data.clone(),
         partition_key: event.partition_key.clone(),

@@ -66,9 +66,9 @@ impl Sandbox {
         let made_of = self.made_of(plugin, &settings);
         let start = self.start(plugin, settings, &made_of)?;
         Ok(Adapter {
-            version: plugin.version.clone(),
+            version: Arc::clone(&plugin.version),
             description: Arc::clone(&plugin.description),
-            shared: Arc::new(Shared::of(plugin.version.clone())),
+            shared: Arc::new(Shared::of(Arc::clone(&plugin.version))),
             runtime: Arc::clone(&self.runtime),
             start,
             made_of,
@@ -131,7 +131,7 @@ impl Sandbox {
         compiled: &Compiled,
         settings: &Settings,
     ) -> Result<Option<Vec<u8>>, ConfigureError> {
-        let shared = Arc::new(Shared::of(plugin.version.clone()));
+        let shared = Arc::new(Shared::of(Arc::clone(&plugin.version)));
         let subject = Subject::Loading(Exported::Configure);
         let mut store = store(&self.runtime, &shared, subject);
         let _permit = self.runtime.enter();

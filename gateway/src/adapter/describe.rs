@@ -237,7 +237,7 @@ impl From<&PausedAnswer> for Answer {
     fn from(paused: &PausedAnswer) -> Self {
         Self {
             status: paused.status,
-            headers: paused.headers.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            headers: paused.headers.iter().map(|(k, v)| (k.into(), v.into())).collect(),
             body: paused.body.clone().into(),
         }
     }

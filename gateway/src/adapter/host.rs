@@ -98,13 +98,13 @@ impl Exported {
 
 /// What all calls of one adapter share.
 pub(super) struct Shared {
-    pub(super) version: PluginVersion,
+    pub(super) version: Arc<PluginVersion>,
     pub(super) log: LogBudget,
 }
 
 impl Shared {
-    pub(super) fn of(version: PluginVersion) -> Self {
-        Self { version, log: LogBudget::start() }
+    pub(super) fn of(version: impl Into<Arc<PluginVersion>>) -> Self {
+        Self { version: version.into(), log: LogBudget::start() }
     }
 }
 

@@ -116,7 +116,7 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 /// The plugin that an adapter was made of, from the bytes of the same file.
 pub(super) fn like(adapter: &Adapter, bytes: &[u8]) -> Plugin {
     Plugin {
-        version: adapter.version.clone(),
+        version: Arc::clone(&adapter.version),
         description: Arc::clone(&adapter.description),
         source: Arc::new(Source { file: bytes.into(), compiled: OnceLock::new() }),
     }
@@ -125,7 +125,11 @@ pub(super) fn like(adapter: &Adapter, bytes: &[u8]) -> Plugin {
 fn plugin(name: &PluginName, digest: String, description: Description, source: Source) -> Plugin {
     let version =
         PluginVersion { plugin: name.clone(), version: description.version.clone(), digest };
-    Plugin { version, description: Arc::new(description), source: Arc::new(source) }
+    Plugin {
+        version: Arc::new(version),
+        description: Arc::new(description),
+        source: Arc::new(source),
+    }
 }
 
 impl Source {

@@ -178,7 +178,7 @@ mod tests {
 
     fn inbound(body: &str, query: Option<&str>) -> InboundRequest {
         let head = RequestHead {
-            method: "POST".to_owned(),
+            method: "POST".into(),
             path: "/".to_owned(),
             query: query.map(str::to_owned),
             headers: Vec::new(),

@@ -241,16 +241,16 @@ pub(super) fn route(text: &str) -> RouteName {
 
 pub(super) fn head() -> RequestHead {
     RequestHead {
-        method: "POST".to_owned(),
+        method: "POST".into(),
         path: "/hooks/vkyc".to_owned(),
         query: None,
-        headers: vec![("x-secret".to_owned(), "***".to_owned())],
+        headers: vec![("x-secret".into(), "***".into())],
     }
 }
 
 pub(super) fn verdict() -> VerdictRecord {
     VerdictRecord {
-        role: "shared".to_owned(),
+        role: "shared".into(),
         proof: Proof::Header,
         found: Found::Matched { version: 0 },
         digest: Some(KeyedDigest([0xab; 32])),
@@ -262,11 +262,11 @@ pub(super) fn stored(number: u8, route_name: &str, disposition: Disposition) -> 
         id: id(number),
         route: route(route_name),
         adapter: AdapterName::new("vkyc").unwrap(),
-        plugin: PluginVersion {
+        plugin: Arc::new(PluginVersion {
             plugin: PluginName::new("vkyc").unwrap(),
             version: "1.0.0".to_owned(),
             digest: "00".repeat(32),
-        },
+        }),
         generation: 3,
         received_at: RECEIVED_AT,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),

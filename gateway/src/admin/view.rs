@@ -1,9 +1,12 @@
 //! The JSON of the API, apart from the types inside, so that neither binds the other.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use smol_str::SmolStr;
 
 use super::refused::{RefusedRequest, RefusedSummary};
 use crate::model::{
@@ -156,7 +159,7 @@ impl From<&[u8]> for BodyView {
 #[derive(Debug, Serialize)]
 struct AnswerView {
     status: u16,
-    headers: Vec<(String, String)>,
+    headers: Vec<(SmolStr, SmolStr)>,
     body: BodyView,
 }
 
@@ -170,7 +173,7 @@ impl From<Answer> for AnswerView {
 /// A verdict, without the keyed digest of what was presented: that is of use to the gateway alone.
 #[derive(Debug, Serialize)]
 struct VerdictView {
-    role: String,
+    role: SmolStr,
     proof: Proof,
     found: Found,
 }
@@ -190,14 +193,14 @@ struct EventView {
     subject: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
-    adapter: String,
+    adapter: SmolStr,
     verified: Verified,
     #[serde(skip_serializing_if = "Option::is_none")]
     idempotency_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     partition_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data_schema: Option<String>,
+    data_schema: Option<SmolStr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replay_of: Option<RequestId>,
     /// Whether it still has the SHA-256 that was stored with it.
@@ -307,7 +310,7 @@ impl From<StoredRequest> for RequestView {
             verdicts: record.verdicts.into_iter().map(VerdictView::from).collect(),
             stored: Some(StoredView {
                 adapter: record.adapter,
-                plugin: record.plugin,
+                plugin: Arc::unwrap_or_clone(record.plugin),
                 generation: record.generation,
                 verified: record.verified,
                 body_sha256: hex::encode(record.body_sha256),

@@ -37,7 +37,7 @@ pub(crate) fn event(number: u8) -> Event {
         kind: "test.happened".to_owned(),
         subject: None,
         time: None,
-        adapter: "vkyc/1.0.0".to_owned(),
+        adapter: "vkyc/1.0.0".into(),
         adapter_name: AdapterName::new("vkyc").unwrap(),
         received_at: RECEIVED_AT,
         verified: Verified::SharedSecret,

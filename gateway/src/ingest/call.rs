@@ -268,7 +268,7 @@ impl Call<'_> {
             id: inbound.id,
             route: route.config.name.clone(),
             adapter: route.config.adapter.clone(),
-            plugin: route.adapter.version().clone(),
+            plugin: Arc::clone(route.adapter.version()),
             generation: self.routed.snapshot.generation,
             received_at: inbound.received_at,
             client: inbound.client,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use smol_str::SmolStr;
 
 use super::admission::{Limiters, LimitsByRoute, RouteLimits};
 use crate::config::RoutePath;
@@ -18,13 +19,13 @@ use crate::telemetry::ingest::{CallTimes, RequestMeter};
 pub(super) struct Served {
     pub(super) route: Arc<BoundRoute>,
     /// Name and version, as `ottu/1.0.0`.
-    pub(super) adapter: String,
+    pub(super) adapter: SmolStr,
     /// The value of `Allow`.
     pub(super) allow: HeaderValue,
     /// Headers in which a credential of this route travels, in lower case with hyphens.
     pub(super) credentials: HashSet<String>,
     /// By event type: the URI of the schema of its data, where the adapter describes one.
-    pub(super) schemas: HashMap<String, String>,
+    pub(super) schemas: HashMap<String, SmolStr>,
     /// Absent where it has none.
     pub(super) limits: Option<Arc<RouteLimits>>,
     pub(super) requests: RequestMeter,
@@ -35,9 +36,9 @@ impl Served {
     fn new(route: Arc<BoundRoute>, limits: Option<Arc<RouteLimits>>) -> Self {
         let description = route.adapter.description();
         let allow = HeaderValue::try_from(description.methods.join(", "));
-        let schema = |kind: &String| Some((kind.clone(), description.schema_uri(kind)?));
+        let schema = |kind: &String| Some((kind.clone(), description.schema_uri(kind)?.into()));
         Self {
-            adapter: description.adapter(),
+            adapter: description.adapter().into(),
             // Methods of a checked description are tokens.
             allow: allow.unwrap_or_else(|_| HeaderValue::from_static("")),
             credentials: credential_headers(&route),
@@ -176,7 +177,7 @@ fn try_tokens<'t>(
     for served in routes {
         // Only the path matters here; the rest of the head is masked once the route is known.
         let head = RequestHead {
-            method: String::new(),
+            method: SmolStr::default(),
             path: path.to_owned(),
             query: None,
             headers: Vec::new(),

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, ToSmolStr as _};
 
 use super::Diagnosis;
 
@@ -9,7 +10,7 @@ pub struct Answer {
     /// 200 to 599.
     pub status: u16,
     /// Names in lower case, and values; never a hop-by-hop header, `content-length` or `date`.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(SmolStr, SmolStr)>,
     #[serde(with = "body_text")]
     pub body: Bytes,
 }
@@ -26,7 +27,7 @@ impl Answer {
     pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
         Self {
             status,
-            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            headers: vec![("content-type".into(), "application/json".into())],
             body: body.into(),
         }
     }
@@ -36,7 +37,7 @@ impl Answer {
     pub fn unavailable(retry_after_seconds: u32) -> Self {
         Self {
             status: 503,
-            headers: vec![("retry-after".to_owned(), retry_after_seconds.to_string())],
+            headers: vec![("retry-after".into(), retry_after_seconds.to_smolstr())],
             body: Bytes::new(),
         }
     }
@@ -55,9 +56,9 @@ pub struct Rejection {
 
 /// Bodies of answers are nearly always text; others are kept as base64.
 mod body_text {
-    use base64::Engine as _;
     use std::borrow::Cow;
 
+    use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

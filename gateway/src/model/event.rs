@@ -1,6 +1,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::{AdapterName, EventId, RequestId, RouteName, UnixMillis, Verified};
 
@@ -37,14 +38,14 @@ pub struct Event {
     /// RFC 3339 in UTC: when it happened at the provider.
     pub time: Option<String>,
     /// Name and version of the adapter, as `ottu/1.0.0`.
-    pub adapter: String,
+    pub adapter: SmolStr,
     pub adapter_name: AdapterName,
     pub received_at: UnixMillis,
     pub verified: Verified,
     pub idempotency_key: Option<String>,
     pub partition_key: Option<String>,
     /// URI of the JSON Schema of `data`.
-    pub data_schema: Option<String>,
+    pub data_schema: Option<SmolStr>,
     /// The request that was replayed, where this event comes from a replay.
     pub replay_of: Option<RequestId>,
     /// How many adapters consumed on the way to it: 0 where a request brought it, one more than the

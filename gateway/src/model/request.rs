@@ -1,7 +1,9 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::{
     AdapterName, Answer, DeliveryId, Disposition, EventId, Fact, IdempotencyKey, PluginName,
@@ -11,13 +13,13 @@ use super::{
 /// The head of an inbound request. Values that carry a secret of the route read `***`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestHead {
-    pub method: String,
+    pub method: SmolStr,
     /// Percent-encoded, as received.
     pub path: String,
     /// Without `?`.
     pub query: Option<String>,
     /// In order of arrival, names in lower case; bytes outside UTF-8 have become U+FFFD.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(SmolStr, SmolStr)>,
 }
 
 /// Largest body that any route may take, in bytes. A sandbox has room for it several times over,
@@ -75,7 +77,7 @@ pub struct RequestRecord {
     pub id: RequestId,
     pub route: RouteName,
     pub adapter: AdapterName,
-    pub plugin: PluginVersion,
+    pub plugin: Arc<PluginVersion>,
     /// Number of the configuration snapshot that served it.
     pub generation: u64,
     pub received_at: UnixMillis,

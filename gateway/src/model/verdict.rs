@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// How strongly a request was shown to come from its provider. Set by the host alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -124,7 +125,7 @@ impl std::fmt::Debug for KeyedDigest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictRecord {
     /// The adapter's name for the secret; `token` for the path token.
-    pub role: String,
+    pub role: SmolStr,
     pub proof: Proof,
     pub found: Found,
     /// Of the presented value; absent where none was presented.

@@ -44,7 +44,7 @@ trait Loader {
 
     fn describe<'p>(&self, plugin: &'p Self::Plugin) -> &'p Arc<Description>;
 
-    fn version<'p>(&self, plugin: &'p Self::Plugin) -> &'p PluginVersion;
+    fn version<'p>(&self, plugin: &'p Self::Plugin) -> &'p Arc<PluginVersion>;
 
     fn configure(
         &self,
@@ -67,7 +67,7 @@ impl Loader for Sandbox {
         &plugin.description
     }
 
-    fn version<'p>(&self, plugin: &'p Plugin) -> &'p PluginVersion {
+    fn version<'p>(&self, plugin: &'p Plugin) -> &'p Arc<PluginVersion> {
         &plugin.version
     }
 

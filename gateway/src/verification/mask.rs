@@ -1,9 +1,9 @@
 //! Taking the credentials out of a request's head.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use smol_str::SmolStr;
 use zeroize::Zeroizing;
 
 use super::{MASK, RouteSecrets};
@@ -15,19 +15,38 @@ use crate::model::{KeyedDigest, RequestHead};
 /// a secret was corrected.
 #[derive(Clone, Default)]
 pub struct Presented {
-    /// By role: every value found where it travels.
-    by_role: BTreeMap<String, Vec<Carried>>,
+    /// Every value found where a secret travels, with the secret's role.
+    carried: Vec<(SmolStr, Carried)>,
     /// The `{token}` segment, percent-decoded.
     token: Option<Reading>,
 }
 
 /// One value found where a secret travels.
 #[derive(Clone)]
-pub(super) struct Carried {
-    /// What the sender may have meant by it; none where it lacks the prefix.
-    pub(super) readings: Vec<Reading>,
-    /// As received, where it has no reading.
-    pub(super) raw: Option<KeyedDigest>,
+pub(super) enum Carried {
+    /// It lacks the prefix, so that nothing is compared with it: as received.
+    Bare(KeyedDigest),
+    Meant(Reading),
+    /// What the sender may have meant by it, the likelier one last.
+    Either([Reading; 2]),
+}
+
+impl Carried {
+    pub(super) const fn readings(&self) -> &[Reading] {
+        match self {
+            Self::Bare(_) => &[],
+            Self::Meant(reading) => std::slice::from_ref(reading),
+            Self::Either(readings) => readings,
+        }
+    }
+
+    /// The digest of what is likeliest meant.
+    pub(super) const fn likeliest(&self) -> KeyedDigest {
+        match self {
+            Self::Bare(digest) => *digest,
+            Self::Meant(reading) | Self::Either([_, reading]) => reading.digest,
+        }
+    }
 }
 
 /// What a value may mean.
@@ -46,21 +65,19 @@ impl Presented {
     /// What it takes in memory, about.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let carried = self.by_role.iter().map(|(role, carried)| {
-            let readings: usize = carried.iter().map(|one| one.readings.len() + 1).sum();
-            role.len() + 64 + readings * (size_of::<Reading>() + size_of::<Carried>())
-        });
-        size_of::<Self>() + carried.sum::<usize>()
+        size_of::<Self>() + self.carried.capacity() * size_of::<(SmolStr, Carried)>()
     }
 
-    pub(super) fn of(&self, role: &str) -> &[Carried] {
-        self.by_role.get(role).map_or(&[], Vec::as_slice)
+    /// The values found where the secret of this role travels.
+    pub(super) fn of(&self, role: &str) -> impl Iterator<Item = &Carried> {
+        self.carried.iter().filter(move |(of, _)| of == role).map(|(_, carried)| carried)
     }
 }
 
 impl fmt::Debug for Presented {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Presented").field("roles", &self.by_role.keys()).finish_non_exhaustive()
+        let roles: Vec<_> = self.carried.iter().map(|(role, _)| role).collect();
+        f.debug_struct("Presented").field("roles", &roles).finish_non_exhaustive()
     }
 }
 
@@ -80,12 +97,17 @@ impl RouteSecrets {
         }
         // All are read before any is masked: two roles may travel in one header.
         for (role, bound) in &self.roles {
-            let carried = match &bound.travels {
-                Travels::Header { name, prefix, .. } => self.in_headers(&head, name, prefix),
-                Travels::Query { name, .. } => self.in_query(head.query.as_deref(), name),
-                Travels::Body | Travels::Key => continue,
-            };
-            presented.by_role.insert(role.clone(), carried);
+            let found = |carried| (role.clone(), carried);
+            match &bound.travels {
+                Travels::Header { name, prefix, .. } => {
+                    presented.carried.extend(self.in_headers(&head, name, prefix).map(found));
+                }
+                Travels::Query { name, .. } => {
+                    let query = head.query.as_deref().unwrap_or_default();
+                    presented.carried.extend(self.in_query(query, name).map(found));
+                }
+                Travels::Body | Travels::Key => {}
+            }
         }
         for bound in self.roles.values() {
             match &bound.travels {
@@ -103,35 +125,32 @@ impl RouteSecrets {
         Reading { digest: self.digest(value), is_empty: value.is_empty() }
     }
 
-    fn in_headers(&self, head: &RequestHead, name: &str, prefix: &str) -> Vec<Carried> {
-        head.headers
-            .iter()
-            .filter(|(each, _)| each.eq_ignore_ascii_case(name))
-            .map(|(_, value)| {
-                let meant = after_prefix(value, prefix);
-                Carried {
-                    readings: meant.map(|it| self.reading(it.as_bytes())).into_iter().collect(),
-                    raw: meant.is_none().then(|| self.digest(value.as_bytes())),
-                }
-            })
-            .collect()
+    fn in_headers(
+        &self,
+        head: &RequestHead,
+        name: &str,
+        prefix: &str,
+    ) -> impl Iterator<Item = Carried> {
+        let named = head.headers.iter().filter(move |(each, _)| each.eq_ignore_ascii_case(name));
+        named.map(move |(_, value)| match after_prefix(value, prefix) {
+            Some(meant) => Carried::Meant(self.reading(meant.as_bytes())),
+            None => Carried::Bare(self.digest(value.as_bytes())),
+        })
     }
 
-    fn in_query(&self, query: Option<&str>, name: &str) -> Vec<Carried> {
-        pairs(query.unwrap_or_default())
-            .filter(|(raw_name, _)| is_named(raw_name, name))
-            .map(|(_, value)| {
-                let value = value.unwrap_or_default().as_bytes();
-                let decoded = |form| Zeroizing::new(percent_decode(value, form));
-                let mut readings = vec![self.reading(&decoded(true))];
-                // Forms write a space as `+`, and senders who do not encode leave a `+` of the
-                // secret (in base64, say) as it is. Both readings are one presented value.
-                if value.contains(&b'+') {
-                    readings.push(self.reading(&decoded(false)));
-                }
-                Carried { readings, raw: None }
-            })
-            .collect()
+    fn in_query(&self, query: &str, name: &str) -> impl Iterator<Item = Carried> {
+        let named = pairs(query).filter(move |(raw_name, _)| is_named(raw_name, name));
+        named.map(|(_, value)| {
+            let value = value.unwrap_or_default().as_bytes();
+            let reading = |form| self.reading(&Zeroizing::new(percent_decode(value, form)));
+            // Forms write a space as `+`, and senders who do not encode leave a `+` of the
+            // secret (in base64, say) as it is. Both readings are one presented value.
+            if value.contains(&b'+') {
+                Carried::Either([reading(true), reading(false)])
+            } else {
+                Carried::Meant(reading(true))
+            }
+        })
     }
 }
 
@@ -156,7 +175,7 @@ fn after_prefix<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
 fn mask_headers(head: &mut RequestHead, name: &str) {
     for (each, value) in &mut head.headers {
         if each.eq_ignore_ascii_case(name) {
-            MASK.clone_into(value);
+            *value = SmolStr::new_static(MASK);
         }
     }
 }

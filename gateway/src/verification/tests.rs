@@ -40,10 +40,10 @@ fn bearer() -> Travels {
 
 fn head(query: Option<&str>, headers: &[(&str, &str)]) -> RequestHead {
     RequestHead {
-        method: "POST".to_owned(),
+        method: "POST".into(),
         path: "/in/t%6Fken/x".to_owned(),
         query: query.map(str::to_owned),
-        headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        headers: headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect(),
     }
 }
 
@@ -188,8 +188,16 @@ fn the_path_token_is_decoded_compared_and_masked() {
     assert_eq!(route.verify_path_token(&presented, NOW).found, Found::Missing);
 }
 
+#[test]
+fn a_credential_in_a_header_costs_one_allocation() {
+    let route = route(bearer(), Some(secret(&[(b"hunter2", None)])), RouteAuth::Required);
+    let head = head(None, &[("host", "example.com"), ("authorization", "Bearer hunter2")]);
+    let allocated = allocation_counter::measure(|| drop(route.mask(head, None)));
+    assert_eq!(allocated.count_total, 1);
+}
+
 fn verdict(role: &str, proof: Proof, found: Found) -> VerdictRecord {
-    VerdictRecord { role: role.to_owned(), proof, found, digest: None }
+    VerdictRecord { role: role.into(), proof, found, digest: None }
 }
 
 const MATCHED: Found = Found::Matched { version: 0 };

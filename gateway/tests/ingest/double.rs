@@ -24,7 +24,7 @@ type Script = dyn Fn(&ReceiveCall) -> CallEnd + Send + Sync;
 
 /// An adapter that does as its script says, and remembers what it was called with.
 pub(crate) struct Scripted {
-    version: PluginVersion,
+    version: Arc<PluginVersion>,
     description: Arc<Description>,
     script: Mutex<Arc<Script>>,
     calls: Mutex<Vec<ReceiveCall>>,
@@ -51,11 +51,11 @@ impl Scripted {
             }],
         });
         Self {
-            version: PluginVersion {
+            version: Arc::new(PluginVersion {
                 plugin: PluginName::new("scripted").unwrap(),
                 version: "1.2.3".to_owned(),
                 digest: "00".repeat(32),
-            },
+            }),
             description: Arc::new(serde_json::from_value(description).unwrap()),
             script: Mutex::new(Arc::new(|_: &ReceiveCall| matched(accepted()))),
             calls: Mutex::default(),
@@ -72,7 +72,7 @@ impl Scripted {
 }
 
 impl Receive for Scripted {
-    fn version(&self) -> &PluginVersion {
+    fn version(&self) -> &Arc<PluginVersion> {
         &self.version
     }
 
@@ -89,7 +89,7 @@ impl Receive for Scripted {
 }
 
 pub(crate) fn verdict(proof: Proof, found: Found) -> VerdictRecord {
-    VerdictRecord { role: "shared".to_owned(), proof, found, digest: None }
+    VerdictRecord { role: "shared".into(), proof, found, digest: None }
 }
 
 /// An end after a matching verdict on a header.

@@ -20,7 +20,7 @@ async fn an_accepted_request_is_stored_whole_before_its_answer() {
     };
     plan.routes[0].deliver_to = vec![to("a", "test.*"), to("b", "other.*"), to("a", "test.made")];
     plan.adapter.does(|_| {
-        let headers = vec![("x-own".to_owned(), "1".to_owned())];
+        let headers = vec![("x-own".into(), "1".into())];
         matched(answered(Answer { status: 201, headers, body: "made".into() }))
     });
     let gateway = Gateway::start(&plan);

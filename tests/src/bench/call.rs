@@ -89,10 +89,10 @@ fn prepare(description: &Description, route: RouteName) -> anyhow::Result<Receiv
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
     let secrets = RouteSecrets::new(roles, None, RouteAuth::Required, key);
     let head = RequestHead {
-        method: "POST".to_owned(),
+        method: "POST".into(),
         path: VKYC_PATH.to_owned(),
         query: None,
-        headers: headers.into_iter().collect(),
+        headers: headers.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
     };
     let (head, presented) = secrets.mask(head, None);
     let now = SystemClock.now();

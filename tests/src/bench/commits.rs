@@ -1,5 +1,7 @@
 //! Commits as the gateway makes them of webhooks, without a gateway.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sluice::model::{
     AdapterName, Answer, CallReads, Clock as _, DestinationName, Disposition, Event, EventId, Fact,
@@ -13,7 +15,7 @@ use sluice::storage::Commit;
 pub struct Names {
     pub route: RouteName,
     pub adapter: AdapterName,
-    pub plugin: PluginVersion,
+    pub plugin: Arc<PluginVersion>,
     pub destination: DestinationName,
 }
 
@@ -27,11 +29,11 @@ impl Names {
         Ok(Self {
             route: RouteName::new("vkyc")?,
             adapter: AdapterName::new("vkyc")?,
-            plugin: PluginVersion {
+            plugin: Arc::new(PluginVersion {
                 plugin: PluginName::new("vkyc")?,
                 version: "1.0.0".to_owned(),
                 digest: "ab".repeat(32),
-            },
+            }),
             destination: DestinationName::new("ledger")?,
         })
     }
@@ -68,17 +70,17 @@ pub fn webhook(names: &Names) -> Commit {
 }
 
 fn record(names: &Names, id: RequestId, body: Bytes, body_sha256: [u8; 32]) -> RequestRecord {
-    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let header = |name: &str, value: &str| (name.into(), value.into());
     RequestRecord {
         id,
         route: names.route.clone(),
         adapter: names.adapter.clone(),
-        plugin: names.plugin.clone(),
+        plugin: Arc::clone(&names.plugin),
         generation: 1,
         received_at: SystemClock.now(),
         client: [127, 0, 0, 1].into(),
         head: RequestHead {
-            method: "POST".to_owned(),
+            method: "POST".into(),
             path: "/hooks/vkyc".to_owned(),
             query: None,
             headers: vec![
@@ -112,7 +114,7 @@ pub fn event(names: &Names, request: &RequestRecord, key: String, data: String) 
         kind: "sluice.vkyc.session.completed".to_owned(),
         subject: Some("C-102938".to_owned()),
         time: Some("2026-11-22T08:00:00.000Z".to_owned()),
-        adapter: "vkyc/1.0.0".to_owned(),
+        adapter: "vkyc/1.0.0".into(),
         adapter_name: names.adapter.clone(),
         received_at: request.received_at,
         verified: request.verified,

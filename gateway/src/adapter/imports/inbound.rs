@@ -16,7 +16,7 @@ impl Host {
 
 impl inbound::Host for Host {
     fn method(&mut self) -> wasmtime::Result<String> {
-        Ok(self.inbound("inbound.method")?.head.method.clone())
+        Ok(self.inbound("inbound.method")?.head.method.to_string())
     }
 
     fn path(&mut self) -> wasmtime::Result<String> {
@@ -32,7 +32,7 @@ impl inbound::Host for Host {
         Ok(headers
             .iter()
             .filter(|(each, _)| each.eq_ignore_ascii_case(&name))
-            .map(|(_, value)| value.clone())
+            .map(|(_, value)| value.to_string())
             .collect())
     }
 
@@ -40,8 +40,8 @@ impl inbound::Host for Host {
         let headers = &self.inbound("inbound.header-names")?.head.headers;
         let mut names: Vec<String> = Vec::with_capacity(headers.len());
         for (name, _) in headers {
-            if !names.contains(name) {
-                names.push(name.clone());
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_string());
             }
         }
         Ok(names)

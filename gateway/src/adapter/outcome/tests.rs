@@ -177,7 +177,7 @@ fn an_outcome_is_answered_with_success_and_its_own_headers() {
     let mut returned = an_outcome();
     returned.answer.headers.push(("Content-Type".to_owned(), "text/plain".to_owned()));
     let kept = outcome(returned, &description()).unwrap().answer.headers;
-    assert_eq!(kept, [("content-type".to_owned(), "text/plain".to_owned())]);
+    assert_eq!(kept, [("content-type".into(), "text/plain".into())]);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use smol_str::SmolStr;
+
 use super::super::checked::{
     AdapterConfig, IngestConfig, PluginsConfig, RouteAuth, RouteConfig, RoutePath,
 };
@@ -206,7 +208,7 @@ fn paused_answer(section: &mut Section<'_>, problems: &mut Problems) -> Option<A
     Some(Answer { status: u16::try_from(status).ok()?, headers, body: body.into() })
 }
 
-fn headers(section: &mut Section<'_>, problems: &mut Problems) -> Vec<(String, String)> {
+fn headers(section: &mut Section<'_>, problems: &mut Problems) -> Vec<(SmolStr, SmolStr)> {
     let Some(table) = section.node("headers").and_then(|node| table(node, problems)) else {
         return Vec::new();
     };
@@ -221,17 +223,17 @@ fn headers(section: &mut Section<'_>, problems: &mut Problems) -> Vec<(String, S
     headers
 }
 
-fn header_value(node: &Node, problems: &mut Problems) -> Option<String> {
+fn header_value(node: &Node, problems: &mut Problems) -> Option<SmolStr> {
     let text = string(node, problems)?;
     if http::HeaderValue::from_str(text).is_err() {
         problems.push(&node.at, format!("{} is not a header's value", shown(text)), None);
         return None;
     }
-    Some(text.to_owned())
+    Some(text.into())
 }
 
 /// A header that an answer may carry, in lower case.
-fn answer_header(name: &str) -> Result<String, &'static str> {
+fn answer_header(name: &str) -> Result<SmolStr, &'static str> {
     /// About the connection, or written by the gateway itself.
     const RESERVED: [&str; 9] = [
         "connection",
@@ -249,5 +251,5 @@ fn answer_header(name: &str) -> Result<String, &'static str> {
     if RESERVED.contains(&name.as_str()) {
         return Err("is set by the gateway alone");
     }
-    Ok(name.as_str().to_owned())
+    Ok(name.as_str().into())
 }

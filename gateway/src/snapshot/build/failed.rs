@@ -10,7 +10,7 @@ use crate::model::{CallReads, PluginVersion};
 /// (which providers send again) and the operator is told why.
 #[derive(Debug)]
 pub(super) struct FailedAdapter {
-    version: PluginVersion,
+    version: Arc<PluginVersion>,
     description: Arc<Description>,
     message: String,
 }
@@ -19,7 +19,7 @@ impl FailedAdapter {
     /// Stands in for `adapter`, and tells the operator so.
     pub(super) fn new(
         adapter: &AdapterConfig,
-        version: PluginVersion,
+        version: Arc<PluginVersion>,
         description: &Arc<Description>,
         error: &LoadError,
     ) -> Self {
@@ -34,7 +34,7 @@ impl FailedAdapter {
 }
 
 impl Receive for FailedAdapter {
-    fn version(&self) -> &PluginVersion {
+    fn version(&self) -> &Arc<PluginVersion> {
         &self.version
     }
 

@@ -59,7 +59,7 @@ impl Loader for Rebuild<'_> {
         &plugin.description
     }
 
-    fn version<'p>(&self, plugin: &'p Plugin) -> &'p PluginVersion {
+    fn version<'p>(&self, plugin: &'p Plugin) -> &'p Arc<PluginVersion> {
         &plugin.version
     }
 

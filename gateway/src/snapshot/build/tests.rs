@@ -24,7 +24,7 @@ type Configured = (Settings, Vec<(RouteName, Settings)>);
 struct ScriptedAdapter(Arc<Description>);
 
 impl Receive for ScriptedAdapter {
-    fn version(&self) -> &PluginVersion {
+    fn version(&self) -> &Arc<PluginVersion> {
         panic!("nobody asks while a snapshot is built")
     }
 
@@ -54,7 +54,7 @@ impl Loader for Scripted {
         plugin
     }
 
-    fn version<'p>(&self, _plugin: &'p Self::Plugin) -> &'p PluginVersion {
+    fn version<'p>(&self, _plugin: &'p Self::Plugin) -> &'p Arc<PluginVersion> {
         panic!("nobody asks where a broken adapter is refused")
     }
 

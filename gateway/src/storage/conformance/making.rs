@@ -1,5 +1,7 @@
 //! What rules commit and record.
 
+use std::sync::Arc;
+
 use super::*;
 
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -16,19 +18,19 @@ pub(in crate::storage) fn commit(at: UnixMillis) -> Commit {
             id: RequestId::new(at),
             route: route("shop"),
             adapter: AdapterName::new("vkyc").unwrap(),
-            plugin: PluginVersion {
+            plugin: Arc::new(PluginVersion {
                 plugin: crate::model::PluginName::new("vkyc").unwrap(),
                 version: "1.0.0".to_owned(),
                 digest: "00".repeat(32),
-            },
+            }),
             generation: 1,
             received_at: at,
             client: [192, 0, 2, 7].into(),
             head: RequestHead {
-                method: "POST".to_owned(),
+                method: "POST".into(),
                 path: "/hooks/shop".to_owned(),
                 query: Some("a=b".to_owned()),
-                headers: vec![("x-secret".to_owned(), "***".to_owned())],
+                headers: vec![("x-secret".into(), "***".into())],
             },
             body_sha256: sha256(&body),
             kept_sha256: None,
@@ -64,7 +66,7 @@ impl Commit {
             kind: "vkyc.session.completed".to_owned(),
             subject: Some("s-1".to_owned()),
             time: None,
-            adapter: "vkyc/1.0.0".to_owned(),
+            adapter: "vkyc/1.0.0".into(),
             adapter_name: request.adapter.clone(),
             received_at: request.received_at,
             verified: request.verified,

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, ToSql, params};
+use smol_str::format_smolstr;
 
 use super::encode::{
     RecordRow, RequestColumns, array, disposition_from, event_from_row, sha256, sql, unsql,
@@ -146,7 +147,7 @@ fn unreadable_event(record: &RequestRecord, data: String) -> Event {
         kind: UNREADABLE.to_owned(),
         subject: None,
         time: None,
-        adapter: format!("{}/{}", record.plugin.plugin, record.plugin.version),
+        adapter: format_smolstr!("{}/{}", record.plugin.plugin, record.plugin.version),
         adapter_name: record.adapter.clone(),
         received_at: record.received_at,
         verified: record.verified,

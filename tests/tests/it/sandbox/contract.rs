@@ -44,7 +44,7 @@ fn a_result_that_breaks_the_contract_is_a_trap_that_says_how() {
     let valid = outcome(run("valid"));
     assert!(valid.accepted);
     assert_eq!(valid.events[0].time.as_deref(), Some("2026-01-02T02:04:05Z"));
-    assert_eq!(valid.answer.headers, [("x-thing".to_owned(), "yes".to_owned())]);
+    assert_eq!(valid.answer.headers, [("x-thing".into(), "yes".into())]);
     assert_eq!(valid.facts[0].value, "things");
 }
 
@@ -200,7 +200,7 @@ fn an_event(data: &str) -> Event {
         kind: "other.thing".to_owned(),
         subject: None,
         time: None,
-        adapter: "other/1.0.0".to_owned(),
+        adapter: "other/1.0.0".into(),
         adapter_name: AdapterName::new("other").unwrap(),
         received_at: now,
         verified: Verified::Signature,

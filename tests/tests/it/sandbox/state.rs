@@ -249,6 +249,6 @@ fn what_a_record_does_not_hold_is_not_made_up() {
     assert_eq!(asks(|record| record.reads = CallReads::default()), missed);
     assert_eq!(asks(|record| record.body = "get k\nscan a d 9".into()), missed);
     assert_eq!(asks(|record| record.verdicts.clear()), missed);
-    assert_eq!(asks(|record| record.verdicts[0].role = "other".to_owned()), missed);
+    assert_eq!(asks(|record| record.verdicts[0].role = "other".into()), missed);
     assert_eq!(asks(|record| record.reads.state_not_kept = true), Err(ReplayError::NotKept));
 }
