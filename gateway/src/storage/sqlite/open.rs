@@ -18,9 +18,10 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// Says "this is a Sluice store" in the header of the file: `SLCE`.
 const APPLICATION_ID: i64 = 0x534C_4345;
 
-/// Page size of new stores. What appends fills pages of any size; the table of keys is written in
-/// random pages, which should be small.
-const PAGE_BYTES: u32 = 4_096;
+/// Page size of new stores. Most of what is written is added at the ends of tables: with large pages
+/// a group needs fewer of them, each of which costs three system calls until it is in the database,
+/// and rows of a kilobyte fill them better (docs/bench.md).
+const PAGE_BYTES: u32 = 16_384;
 
 /// The log is cut back to this after a copy into the database.
 const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -236,11 +237,19 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<String> {
 
 /// Bytes of the database's pages that hold nothing: they are written before the file grows.
 pub(super) fn unused_bytes(connection: &Connection) -> u64 {
-    let number = |name: &str| {
-        let sql = format!("PRAGMA {name}");
-        connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map_or(0, unsql)
-    };
-    number("freelist_count").saturating_mul(number("page_size"))
+    let unused = number(connection, "freelist_count");
+    let page = page_bytes(connection);
+    unused.unwrap_or(0).saturating_mul(page.unwrap_or(0))
+}
+
+/// Page size of the store, which is that of when it was made.
+pub(super) fn page_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+    number(connection, "page_size")
+}
+
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<u64> {
+    let sql = format!("PRAGMA {pragma}");
+    connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(unsql)
 }
 
 /// How many migrations the store at `path` has behind it.

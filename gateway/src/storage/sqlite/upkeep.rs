@@ -9,21 +9,34 @@ use super::open::unused_bytes;
 use super::writer::Writer;
 use crate::storage::StorageError;
 
-/// Pages in the log after which it is copied into the database. Pages that many groups wrote are
+/// Bytes in the log after which it is copied into the database. Pages that many groups wrote are
 /// copied once, so more is cheaper; but what waits for the disk or a processor waits longer the more
 /// is copied at once (docs/bench.md), and recovery after a crash reads them all.
-const CHECKPOINT_PAGES: i32 = 2_048;
+const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Pages of the log that the writer copies itself, between two groups: a pause of a millisecond or
+/// Bytes of the log that the writer copies itself, between two groups: a pause of a millisecond or
 /// two, after which the log begins anew.
-const REST_PAGES: i32 = 256;
+const REST_BYTES: u64 = 1024 * 1024;
 
-/// Pages in the log at which commits wait for the copy: a disk that cannot keep up is full sooner
-/// or later, and the ballast is made for a log of this size.
-const LOG_PAGES_MAX: i32 = 8_192;
-
-/// What such a log takes on the disk, but for the head of each page.
+/// Bytes in the log, but for the head of each page, at which commits wait for the copy: a disk that
+/// cannot keep up is full sooner or later, and the ballast is made for a log of this size.
 pub(super) const LOG_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The same in pages of a store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LogBounds {
+    checkpoint: i32,
+    rest: i32,
+    max: i32,
+}
+
+impl LogBounds {
+    /// `page_bytes`: of the store; one that an earlier version made has smaller ones.
+    pub(super) fn new(page_bytes: u64) -> Self {
+        let pages = |bytes: u64| i32::try_from(bytes / page_bytes.max(1)).unwrap_or(i32::MAX);
+        Self { checkpoint: pages(CHECKPOINT_BYTES), rest: pages(REST_BYTES), max: pages(LOG_BYTES) }
+    }
+}
 
 /// How often a full disk is looked at again.
 const ROOM_LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -41,20 +54,21 @@ impl Writer<'_> {
             self.log_pages_held = pages;
             return;
         }
-        if pages < CHECKPOINT_PAGES {
+        let bounds = self.log_bounds;
+        if pages < bounds.checkpoint {
             self.log_pages_held = 0;
         }
-        let max = LOG_PAGES_MAX.saturating_add(self.log_pages_held);
+        let max = bounds.max.saturating_add(self.log_pages_held);
         match self.checkpointer.look() {
             Copy::UnderWay if pages < max => {}
             Copy::UnderWay => self.checkpoint("PASSIVE"),
-            Copy::Done(copied) if pages - copied <= REST_PAGES || pages >= max => {
+            Copy::Done(copied) if pages - copied <= bounds.rest || pages >= max => {
                 self.checkpoint("PASSIVE");
             }
             // Shorter each time, since copying is faster than writing.
             Copy::Done(_) => self.checkpointer.begin(),
             Copy::Failed(error) => self.take_note(&error),
-            Copy::None if pages >= CHECKPOINT_PAGES => self.checkpointer.begin(),
+            Copy::None if pages >= bounds.checkpoint => self.checkpointer.begin(),
             Copy::None => {}
         }
     }

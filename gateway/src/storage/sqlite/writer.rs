@@ -22,6 +22,7 @@ use super::identity::Identity;
 use super::jobs::Job;
 use super::keys::KeyMove;
 use super::lanes::Lanes;
+use super::open::page_bytes;
 use super::operate::Imports;
 use super::scan::KeyScan;
 use super::shared::Shared;
@@ -29,6 +30,7 @@ use super::start::Opened;
 use super::statements::Statements;
 use super::syncer::Syncer;
 use super::times::Moment;
+use super::upkeep::LogBounds;
 use crate::storage::StorageError;
 
 /// Keys moved in one transaction when nobody waits any more.
@@ -67,6 +69,7 @@ pub(super) struct Writer<'c> {
     pub(super) keys_moved_through: i64,
     /// Pages in the log, told by SQLite after each commit.
     pub(super) log_pages: Arc<AtomicI32>,
+    pub(super) log_bounds: LogBounds,
     /// Pages that the log had when it could begin anew again; zero once it has.
     pub(super) log_pages_held: i32,
     pub(super) checkpointer: &'c Checkpointer,
@@ -108,6 +111,7 @@ impl<'c> Writer<'c> {
             keys_swept: -1,
             keys_moved_through: 0,
             log_pages: Arc::clone(log_pages),
+            log_bounds: LogBounds::new(page_bytes(connection)?),
             log_pages_held: 0,
             checkpointer,
             syncer,
