@@ -47,6 +47,7 @@ mod statements;
 mod sweep;
 mod switches;
 mod syncer;
+mod syncs;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -63,7 +64,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use self::backup::Backups;
 pub use self::backup::check as check_backup;
@@ -124,8 +125,6 @@ impl SqliteOptions {
 pub struct SqliteStorage {
     shared: Arc<Shared>,
     jobs: Sender<Job>,
-    /// Bounds what waits in `jobs`.
-    places: Arc<Semaphore>,
     /// Reads what is due. Of its own, so that no operator's question holds deliveries up.
     due: Readers,
     queries: Readers,
@@ -164,7 +163,7 @@ impl SqliteStorage {
         let lock = open::lock(path)?;
         backup::forget(path);
         let room = Room::new(open::beside(path, ".ballast"), options.ballast_bytes);
-        let shared = Arc::new(Shared::new(options.clock, options.even_clock));
+        let shared = Arc::new(Shared::new(options.clock, options.even_clock, options.queue_bound));
         let (ending, ended) = watch::channel(false);
         let start = Start::new(Arc::clone(&shared), room, opener, ending)?;
         let open = if start.is_open() { Open::Now } else { Open::Later };
@@ -178,7 +177,6 @@ impl SqliteStorage {
         Ok(Arc::new(Self {
             shared,
             jobs,
-            places: Arc::new(Semaphore::new(options.queue_bound)),
             due,
             queries,
             path: path.to_owned(),
@@ -197,7 +195,7 @@ impl SqliteStorage {
         if let Some(over) = self.shared.over() {
             return Err(over);
         }
-        Arc::clone(&self.places).acquire_owned().await.map_err(|_| StorageError::Closed)
+        Arc::clone(&self.shared.places).acquire_owned().await.map_err(|_| StorageError::Closed)
     }
 
     /// Sends a job and waits for its answer.
@@ -209,6 +207,7 @@ impl SqliteStorage {
         if self.jobs.send(job(reply)).is_err() {
             return Err(self.ended());
         }
+        self.shared.syncs.is_queued(|| self.shared.queued());
         answer.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
@@ -223,10 +222,11 @@ impl SqliteStorage {
         if self.shared.full.load(Ordering::Acquire) {
             return Err(StorageError::Full);
         }
-        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = Arc::clone(&self.shared.places).try_acquire_owned();
         let place = place.map_err(|_| StorageError::Busy)?;
         let prepared = Box::new(encode::prepare(commit, attempt, &self.shared)?);
-        self.ask(|reply| Job::Commit(prepared, reply, place)).await
+        let (committed, _served) = self.ask(|reply| Job::Commit(prepared, reply, place)).await?;
+        Ok(committed)
     }
 
     /// Has the writer do something between two groups.

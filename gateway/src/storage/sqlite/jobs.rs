@@ -23,6 +23,10 @@ pub(super) type Place = OwnedSemaphorePermit;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StorageError>>;
 
+/// What became of a commit, and what it was: that is let go of by who asked, because memory that
+/// another thread frees than took it costs both of them a lock.
+pub(super) type Served = (Option<Committed>, Box<Prepared>);
+
 /// Runs between groups, and answers through what it captured; given the error instead where there
 /// is no writer yet.
 pub(super) type Task = Box<dyn FnOnce(Result<&mut Writer<'_>, StorageError>) + Send>;
@@ -30,7 +34,7 @@ pub(super) type Task = Box<dyn FnOnce(Result<&mut Writer<'_>, StorageError>) + S
 /// What the writer is asked to do.
 pub(super) enum Job {
     /// Answered by nothing where it is an attempt whose fence is stale.
-    Commit(Box<Prepared>, Reply<Option<Committed>>, Place),
+    Commit(Box<Prepared>, Reply<Served>, Place),
     Record(Vec<AttemptRecord>, Reply<usize>, Place),
     Task(Task, Place),
     /// Answered when the lane is held.
@@ -42,7 +46,7 @@ pub(super) enum Job {
 
 /// A commit or record of a group.
 pub(super) enum Member {
-    Commit(Box<Prepared>, Reply<Option<Committed>>),
+    Commit(Box<Prepared>, Reply<Served>),
     Record(Vec<AttemptRecord>, Reply<usize>),
 }
 
@@ -77,13 +81,16 @@ impl Gathered {
 
     /// Takes what has queued up, within the bounds of a group. What waits for a lane is left there.
     pub(super) fn take(&mut self, jobs: &Receiver<Job>, lanes: &mut Lanes) {
-        while self.next.is_none()
-            && self.members.len() < GROUP_MAX
-            && self.bytes < GROUP_BYTES_MAX
+        while !self.is_whole()
             && let Some(job) = next_admitted(jobs, lanes)
         {
             self.add(job);
         }
+    }
+
+    /// Whether nothing more goes into it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.next.is_some() || self.members.len() >= GROUP_MAX || self.bytes >= GROUP_BYTES_MAX
     }
 
     fn add(&mut self, job: Job) {
@@ -126,7 +133,9 @@ pub(super) fn split(members: Vec<Member>) -> (Vec<Member>, Vec<Member>) {
 pub(super) fn answer(members: Vec<Member>, replies: Vec<Done>) {
     for (member, reply) in members.into_iter().zip(replies) {
         match (member, reply) {
-            (Member::Commit(_, to), Done::Committed(committed)) => drop(to.send(Ok(committed))),
+            (Member::Commit(commit, to), Done::Committed(committed)) => {
+                drop(to.send(Ok((committed, commit))));
+            }
             (Member::Record(_, to), Done::Recorded(recorded)) => drop(to.send(Ok(recorded))),
             (Member::Commit(..), Done::Recorded(_)) | (Member::Record(..), Done::Committed(_)) => {
                 debug_assert!(false, "replies come in the order of members");

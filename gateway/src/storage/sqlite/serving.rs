@@ -9,7 +9,8 @@ use rusqlite::params;
 use super::group::Group;
 use super::jobs::{Done, Gathered, Job, Member, refuse, split};
 use super::keys::{KeyMove, RECENT_MAX};
-use super::syncer::{Ticket, Written};
+use super::syncer::Written;
+use super::syncs::{Ticket, Turn};
 use super::writer::Writer;
 use crate::faults::{CrashPoint, Fault};
 use crate::storage::StorageError;
@@ -123,16 +124,7 @@ impl Writer<'_> {
         jobs: Option<&Receiver<Job>>,
     ) -> rusqlite::Result<InLog> {
         self.sql.begin.execute([])?;
-        let mut replies = Vec::with_capacity(gathered.members.len());
-        self.apply_members(group, &gathered.members, &mut replies)?;
-        if self.shared.syncs.are_under_way() {
-            // The log is synced once at a time: what comes meanwhile goes along.
-            self.shared.syncs.wait();
-            if let Some(jobs) = jobs {
-                gathered.take(jobs, &mut self.lanes);
-                self.apply_members(group, &gathered.members, &mut replies)?;
-            }
-        }
+        let replies = self.apply_all(group, gathered, jobs)?;
         let moved = self.move_keys(MOVE_SLICE.max(2 * group.new_keys()))?;
         let noted = self.next.delivery - self.floor_noted >= FLOOR_NOTE_EVERY;
         if noted {
@@ -143,10 +135,34 @@ impl Writer<'_> {
         let (events, bytes) = group.told.handed_over();
         let ticket = self.shared.syncs.begin(events, bytes);
         if let Err(error) = self.sql.commit.execute([]) {
-            self.shared.syncs.end(ticket);
+            self.shared.syncs.withdraw(&ticket);
             return Err(error);
         }
         Ok(InLog { ticket, replies, moved, noted })
+    }
+
+    /// Writes what was gathered, and what comes until the group is to be committed.
+    fn apply_all(
+        &mut self,
+        group: &mut Group,
+        gathered: &mut Gathered,
+        jobs: Option<&Receiver<Job>>,
+    ) -> rusqlite::Result<Vec<Done>> {
+        let mut replies = Vec::with_capacity(gathered.members.len());
+        loop {
+            self.apply_members(group, &gathered.members, &mut replies)?;
+            let syncs = &self.shared.syncs;
+            match syncs.turn_of(gathered.members.len()) {
+                Turn::Now => return Ok(replies),
+                Turn::With(more) if !gathered.is_whole() => {
+                    syncs.wait_for_end_or(more, || self.shared.queued());
+                }
+                Turn::With(_) | Turn::Later => syncs.wait_for_end(),
+            }
+            if let Some(jobs) = jobs {
+                gathered.take(jobs, &mut self.lanes);
+            }
+        }
     }
 
     /// Writes the members that have no reply yet into the open transaction.

@@ -7,12 +7,13 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::jobs::{Done, Member, answer, refuse};
 use super::shared::Shared;
+use super::syncs::Ticket;
 use super::told::Told;
 use crate::faults::{CrashPoint, Fault};
 use crate::storage::StorageError;
@@ -111,16 +112,18 @@ fn sync_what_is_given(sync: &SyncLog, given: &Receiver<Written>, shared: &Shared
                 Ok(()) => {
                     CrashPoint::AfterCommit.reached();
                     told.publish(shared);
+                    // First the writer, whose next group can be synced while these are answered.
+                    shared.syncs.end(&ticket);
                     answer(members, replies);
                 }
                 Err(error) => {
                     if let StorageError::Fatal { detail } = error {
                         shared.fail(detail);
                     }
+                    shared.syncs.end(&ticket);
                     refuse(members, error);
                 }
             }
-            shared.syncs.end(ticket);
         }
     }
 }
@@ -138,67 +141,7 @@ impl Drop for End<'_> {
         if thread::panicking() {
             self.0.fail("the thread that syncs the log panicked");
         }
-        self.0.syncs.end(Ticket(u64::MAX));
-    }
-}
-
-/// The number of a group, in the order in which they were written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(u64);
-
-/// What is written and not yet synced.
-#[derive(Debug, Default)]
-pub(super) struct Syncs {
-    state: Mutex<State>,
-    ended: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    begun: u64,
-    ended: u64,
-    /// Events and bytes on their way to the queue of deliveries.
-    on_the_way: (usize, usize),
-}
-
-impl Syncs {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A group is about to be committed that brings so many events and bytes to deliver.
-    pub(super) fn begin(&self, events: usize, bytes: usize) -> Ticket {
-        let mut state = self.state();
-        state.begun += 1;
-        state.on_the_way = (state.on_the_way.0 + events, state.on_the_way.1 + bytes);
-        Ticket(state.begun)
-    }
-
-    /// The group is on disk and everybody told, or nothing became of it; so with all before it.
-    pub(super) fn end(&self, ticket: Ticket) {
-        let mut state = self.state();
-        state.ended = state.ended.max(ticket.0);
-        if state.ended >= state.begun {
-            state.on_the_way = (0, 0);
-        }
-        self.ended.notify_all();
-    }
-
-    /// Events and bytes that the queue of deliveries is about to be given.
-    pub(super) fn on_the_way(&self) -> (usize, usize) {
-        self.state().on_the_way
-    }
-
-    pub(super) fn are_under_way(&self) -> bool {
-        let state = self.state();
-        state.ended < state.begun
-    }
-
-    /// Waits until what is committed now is on disk, or storage has failed.
-    pub(super) fn wait(&self) {
-        let state = self.state();
-        let begun = state.begun;
-        drop(self.ended.wait_while(state, |state| state.ended < begun));
+        self.0.syncs.end_for_good();
     }
 }
 
@@ -208,12 +151,13 @@ mod tests {
 
     use tokio::sync::oneshot;
 
+    use super::super::syncs::Turn;
     use super::*;
     use crate::model::{ManualClock, UnixMillis};
 
     fn shared() -> Arc<Shared> {
         let clock = Arc::new(ManualClock::at(UnixMillis(0)));
-        Arc::new(Shared::new(Arc::clone(&clock) as _, clock))
+        Arc::new(Shared::new(Arc::clone(&clock) as _, clock, 8))
     }
 
     type Answer = oneshot::Receiver<Result<usize, StorageError>>;
@@ -250,12 +194,12 @@ mod tests {
         to.send(group).unwrap();
         asked.recv().unwrap();
         assert!(answer.try_recv().is_err(), "it is not synced");
-        assert!(shared.syncs.are_under_way());
+        assert_ne!(shared.syncs.turn_of(1), Turn::Now);
         assert_eq!(shared.syncs.on_the_way(), (1, 10));
         end.send(Ok(())).unwrap();
         shared.syncs.wait();
-        assert_eq!(answer.try_recv().unwrap().unwrap(), 1);
         assert_eq!(shared.syncs.on_the_way(), (0, 0));
+        assert_eq!(answer.blocking_recv().unwrap().unwrap(), 1);
         drop(to);
         thread.join().unwrap();
     }
