@@ -26,6 +26,7 @@ mod filter;
 mod fresh;
 mod group;
 mod identity;
+mod job_queue;
 mod jobs;
 mod keys;
 mod lanes;
@@ -58,17 +59,17 @@ mod writer;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use self::backup::Backups;
 pub use self::backup::check as check_backup;
 use self::ballast::Room;
+use self::job_queue::{JobSender, job_queue};
 use self::jobs::{Job, Place};
 pub use self::open::OpenError;
 use self::queue::{Leasing, Taken};
@@ -124,7 +125,9 @@ impl SqliteOptions {
 #[derive(Debug)]
 pub struct SqliteStorage {
     shared: Arc<Shared>,
-    jobs: Sender<Job>,
+    jobs: JobSender,
+    /// Bounds what waits in `jobs`.
+    places: Arc<Semaphore>,
     /// Reads what is due. Of its own, so that no operator's question holds deliveries up.
     due: Readers,
     queries: Readers,
@@ -163,13 +166,13 @@ impl SqliteStorage {
         let lock = open::lock(path)?;
         backup::forget(path);
         let room = Room::new(open::beside(path, ".ballast"), options.ballast_bytes);
-        let shared = Arc::new(Shared::new(options.clock, options.even_clock, options.queue_bound));
+        let shared = Arc::new(Shared::new(options.clock, options.even_clock));
         let (ending, ended) = watch::channel(false);
         let start = Start::new(Arc::clone(&shared), room, opener, ending)?;
         let open = if start.is_open() { Open::Now } else { Open::Later };
         let due = Readers::start(path, "due", 1, open)?;
         let queries = Readers::start(path, "query", QUERY_READERS, open)?;
-        let (jobs, receiver) = mpsc::channel();
+        let (jobs, receiver) = job_queue();
         let writer = thread::Builder::new()
             .name("storage-writer".to_owned())
             .spawn(move || start.run(&receiver))
@@ -177,6 +180,7 @@ impl SqliteStorage {
         Ok(Arc::new(Self {
             shared,
             jobs,
+            places: Arc::new(Semaphore::new(options.queue_bound)),
             due,
             queries,
             path: path.to_owned(),
@@ -195,7 +199,7 @@ impl SqliteStorage {
         if let Some(over) = self.shared.over() {
             return Err(over);
         }
-        Arc::clone(&self.shared.places).acquire_owned().await.map_err(|_| StorageError::Closed)
+        Arc::clone(&self.places).acquire_owned().await.map_err(|_| StorageError::Closed)
     }
 
     /// Sends a job and waits for its answer.
@@ -207,7 +211,7 @@ impl SqliteStorage {
         if self.jobs.send(job(reply)).is_err() {
             return Err(self.ended());
         }
-        self.shared.syncs.is_queued(|| self.shared.queued());
+        self.shared.syncs.is_queued(|| self.jobs.queued());
         answer.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
@@ -222,7 +226,7 @@ impl SqliteStorage {
         if self.shared.full.load(Ordering::Acquire) {
             return Err(StorageError::Full);
         }
-        let place = Arc::clone(&self.shared.places).try_acquire_owned();
+        let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| StorageError::Busy)?;
         let prepared = Box::new(encode::prepare(commit, attempt, &self.shared)?);
         let (committed, _served) = self.ask(|reply| Job::Commit(prepared, reply, place)).await?;

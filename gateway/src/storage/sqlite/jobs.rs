@@ -1,10 +1,9 @@
 //! What the writer is asked to do, and how what queued up becomes one group.
 
-use std::sync::mpsc::Receiver;
-
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::encode::{Prepared, PreparedEvent};
+use super::job_queue::JobReceiver;
 use super::lanes::Lanes;
 use super::state::PreparedState;
 use super::writer::Writer;
@@ -67,7 +66,7 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// `first` and what has queued up behind it.
-    pub(super) fn behind(first: Job, jobs: &Receiver<Job>, lanes: &mut Lanes) -> Self {
+    pub(super) fn behind(first: Job, jobs: &JobReceiver, lanes: &mut Lanes) -> Self {
         let mut gathered = Self { members: Vec::with_capacity(GROUP_MAX), ..Self::default() };
         gathered.add(first);
         gathered.take(jobs, lanes);
@@ -80,7 +79,7 @@ impl Gathered {
     }
 
     /// Takes what has queued up, within the bounds of a group. What waits for a lane is left there.
-    pub(super) fn take(&mut self, jobs: &Receiver<Job>, lanes: &mut Lanes) {
+    pub(super) fn take(&mut self, jobs: &JobReceiver, lanes: &mut Lanes) {
         while !self.is_whole()
             && let Some(job) = next_admitted(jobs, lanes)
         {
@@ -114,9 +113,9 @@ impl Gathered {
 }
 
 /// The next job that waits for nothing.
-fn next_admitted(jobs: &Receiver<Job>, lanes: &mut Lanes) -> Option<Job> {
+fn next_admitted(jobs: &JobReceiver, lanes: &mut Lanes) -> Option<Job> {
     loop {
-        let job = lanes.next_ready().or_else(|| jobs.try_recv().ok())?;
+        let job = lanes.next_ready().or_else(|| jobs.try_recv())?;
         if let Some(job) = lanes.admit(job) {
             return Some(job);
         }

@@ -2,11 +2,11 @@
 //! before goes to disk.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
 
 use rusqlite::params;
 
 use super::group::Group;
+use super::job_queue::JobReceiver;
 use super::jobs::{Done, Gathered, Job, Member, refuse, split};
 use super::keys::{KeyMove, RECENT_MAX};
 use super::syncer::Written;
@@ -35,7 +35,7 @@ struct InLog {
 impl Writer<'_> {
     /// Serves `first` and what has queued up behind it. Returns what came next and does not belong
     /// in a group.
-    pub(super) fn serve_queue(&mut self, first: Job, jobs: &Receiver<Job>) -> Option<Job> {
+    pub(super) fn serve_queue(&mut self, first: Job, jobs: &JobReceiver) -> Option<Job> {
         while Fault::WriterHangs.is_on() {
             std::thread::park();
         }
@@ -50,7 +50,7 @@ impl Writer<'_> {
     }
 
     /// Serves what was gathered, and with it what queues up in `jobs` meanwhile.
-    fn serve(&mut self, mut gathered: Gathered, jobs: Option<&Receiver<Job>>) -> Option<Job> {
+    fn serve(&mut self, mut gathered: Gathered, jobs: Option<&JobReceiver>) -> Option<Job> {
         if gathered.members.is_empty() {
             return gathered.next;
         }
@@ -92,7 +92,7 @@ impl Writer<'_> {
     fn try_group(
         &mut self,
         gathered: &mut Gathered,
-        jobs: Option<&Receiver<Job>>,
+        jobs: Option<&JobReceiver>,
     ) -> Result<(Group, InLog), StorageError> {
         self.group_at = self.shared.moment();
         self.queue_room = self.queue_room();
@@ -121,7 +121,7 @@ impl Writer<'_> {
         &mut self,
         group: &mut Group,
         gathered: &mut Gathered,
-        jobs: Option<&Receiver<Job>>,
+        jobs: Option<&JobReceiver>,
     ) -> rusqlite::Result<InLog> {
         self.sql.begin.execute([])?;
         let replies = self.apply_all(group, gathered, jobs)?;
@@ -146,22 +146,25 @@ impl Writer<'_> {
         &mut self,
         group: &mut Group,
         gathered: &mut Gathered,
-        jobs: Option<&Receiver<Job>>,
+        jobs: Option<&JobReceiver>,
     ) -> rusqlite::Result<Vec<Done>> {
         let mut replies = Vec::with_capacity(gathered.members.len());
         loop {
             self.apply_members(group, &gathered.members, &mut replies)?;
             let syncs = &self.shared.syncs;
-            match syncs.turn_of(gathered.members.len()) {
-                Turn::Now => return Ok(replies),
-                Turn::With(more) if !gathered.is_whole() => {
-                    syncs.wait_for_end_or(more, || self.shared.queued());
-                }
-                Turn::With(_) | Turn::Later => syncs.wait_for_end(),
+            let turn = syncs.turn_of(gathered.members.len());
+            if turn == Turn::Now {
+                return Ok(replies);
             }
-            if let Some(jobs) = jobs {
-                gathered.take(jobs, &mut self.lanes);
+            let Some(jobs) = jobs.filter(|_| !gathered.is_whole()) else {
+                syncs.wait_for_end();
+                continue;
+            };
+            match turn {
+                Turn::With(more) => syncs.wait_for_end_or(more, || jobs.queued()),
+                Turn::Now | Turn::Later => syncs.wait_for_end(),
             }
+            gathered.take(jobs, &mut self.lanes);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::keys::RecentKeys;
 use super::queue::DueQueue;
@@ -32,9 +32,6 @@ pub(super) struct Shared {
     salt: OnceLock<[u8; 16]>,
     recent: RwLock<RecentKeys>,
     queue: Mutex<DueQueue>,
-    /// Bounds what waits for the writer.
-    pub(super) places: Arc<Semaphore>,
-    queue_bound: usize,
     pub(super) syncs: Syncs,
     namespaces: RwLock<HashMap<AdapterName, Namespace>>,
     pub(super) nudges: watch::Sender<u64>,
@@ -54,15 +51,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(clock: Arc<dyn Clock>, even: Arc<dyn Clock>, queue_bound: usize) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, even: Arc<dyn Clock>) -> Self {
         Self {
             clock,
             even,
             salt: OnceLock::new(),
             recent: RwLock::default(),
             queue: Mutex::default(),
-            places: Arc::new(Semaphore::new(queue_bound)),
-            queue_bound,
             syncs: Syncs::default(),
             namespaces: RwLock::default(),
             nudges: watch::Sender::new(0),
@@ -76,11 +71,6 @@ impl Shared {
             #[cfg(test)]
             scan_steps: std::sync::atomic::AtomicUsize::new(usize::MAX),
         }
-    }
-
-    /// How many jobs wait for the writer, or are about to.
-    pub(super) fn queued(&self) -> usize {
-        self.queue_bound - self.places.available_permits()
     }
 
     /// The time of the wall.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use super::ballast::Room;
 use super::checkpointer::Checkpointer;
 use super::failure::classify;
 use super::identity::Identity;
+use super::job_queue::JobReceiver;
 use super::jobs::Job;
 use super::open::{self, OpenError, unused_bytes};
 use super::recover::recover;
@@ -138,7 +139,7 @@ impl Start {
     }
 
     /// Serves `jobs` until the end.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, jobs: &JobReceiver) {
         let _ended = Ended { shared: Arc::clone(&self.shared), ending: self.ending.clone() };
         while self.opened.is_none() {
             if !refuse_for(OPEN_AGAIN_EVERY, jobs) || !self.open_again() {
@@ -172,7 +173,7 @@ impl Start {
 }
 
 /// Refuses what comes for that long; `false` at the end of all jobs.
-fn refuse_for(time: Duration, jobs: &Receiver<Job>) -> bool {
+fn refuse_for(time: Duration, jobs: &JobReceiver) -> bool {
     let end = Instant::now() + time;
     loop {
         let left = end.saturating_duration_since(Instant::now());

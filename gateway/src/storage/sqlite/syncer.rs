@@ -157,7 +157,7 @@ mod tests {
 
     fn shared() -> Arc<Shared> {
         let clock = Arc::new(ManualClock::at(UnixMillis(0)));
-        Arc::new(Shared::new(Arc::clone(&clock) as _, clock, 8))
+        Arc::new(Shared::new(Arc::clone(&clock) as _, clock))
     }
 
     type Answer = oneshot::Receiver<Result<usize, StorageError>>;

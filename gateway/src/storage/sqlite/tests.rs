@@ -12,12 +12,12 @@ mod sweeping;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::mpsc;
 use std::time::Instant;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use rusqlite::OptionalExtension as _;
-use tokio::sync::Semaphore;
 
 use super::*;
 use crate::model::{Clock, DeliveryState, LeasedDelivery, ManualClock, RequestId, RouteName};

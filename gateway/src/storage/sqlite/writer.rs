@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
 use rusqlite::{Connection, params};
@@ -19,6 +19,7 @@ use super::failure::classify;
 use super::fresh::Fresh;
 use super::group::{DESTINATION, ROUTE};
 use super::identity::Identity;
+use super::job_queue::JobReceiver;
 use super::jobs::Job;
 use super::keys::KeyMove;
 use super::lanes::Lanes;
@@ -127,7 +128,7 @@ impl<'c> Writer<'c> {
     }
 
     /// Serves `jobs` until it is told to close, its last sender is gone, or storage fails.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+    pub(super) fn run(mut self, jobs: &JobReceiver) {
         let mut held = None;
         while let Some(job) = held.take().or_else(|| self.receive(jobs)) {
             let Some(job) = self.lanes.admit(job) else { continue };
@@ -167,7 +168,7 @@ impl<'c> Writer<'c> {
     }
 
     /// The next job; absent at the end. Looks at the disk and the path while it waits.
-    fn receive(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+    fn receive(&mut self, jobs: &JobReceiver) -> Option<Job> {
         if let Some(ready) = self.lanes.next_ready() {
             return Some(ready);
         }

@@ -74,7 +74,7 @@ fn switch_behind_a_sync(fails: bool) -> Result<(), StorageError> {
             block_on(store.set_route_switch(RouteName::new("vkyc").unwrap(), Some(switch)))
         });
         let bound = bench.options.queue_bound;
-        eventually("the job of the switch", || store.shared.places.available_permits() < bound);
+        eventually("the job of the switch", || store.places.available_permits() < bound);
         if fails {
             store.shared.fail("a broken disk");
         }

@@ -32,7 +32,7 @@ fn a_full_disk_refuses_commits_records_attempts_and_recovers() {
 }
 
 /// A job that has itself done again and again, so that the queue is never empty.
-fn keep_busy(jobs: &Sender<Job>, places: Arc<Semaphore>, stop: Arc<AtomicBool>) {
+fn keep_busy(jobs: &JobSender, places: Arc<Semaphore>, stop: Arc<AtomicBool>) {
     let Ok(place) = Arc::clone(&places).try_acquire_owned() else { return };
     let again = jobs.clone();
     let task = move |_: Result<&mut Writer<'_>, StorageError>| {
