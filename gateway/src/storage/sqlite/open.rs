@@ -20,8 +20,9 @@ const APPLICATION_ID: i64 = 0x534C_4345;
 
 /// Page size of new stores. Most of what is written is added at the ends of tables: with large pages
 /// a group needs fewer of them, each of which costs three system calls until it is in the database,
-/// and rows of a kilobyte fill them better (docs/bench.md).
-const PAGE_BYTES: u32 = 16_384;
+/// and rows of a kilobyte fill them better. But a group writes the last page of each table whole,
+/// however little is added to it, and a lone request is a group (docs/bench.md).
+const PAGE_BYTES: u32 = 8_192;
 
 /// The log is cut back to this after a copy into the database.
 const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
