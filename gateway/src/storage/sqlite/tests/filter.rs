@@ -73,7 +73,11 @@ impl Fixture {
 
     fn scan_to_the_end(&self) {
         self.sqlite().shared.scan_steps.store(usize::MAX, Ordering::Release);
-        eventually("a whole filter", || self.sqlite().shared.recent().filters.are_whole());
+        eventually("a whole filter", || {
+            // Its thread too is at its end: the next scan begins only then.
+            self.sqlite().shared.recent().filters.are_whole()
+                && !self.writer(|writer| writer.key_scan.is_under_way())
+        });
     }
 
     /// Begins another scan, which stands still; or leaves the one that does.
@@ -87,6 +91,8 @@ impl Fixture {
 
     /// What is asked from now on is this filter, whatever the table holds.
     fn replace_filter(&self, filter: KeyFilter) {
+        // One that is still being made, as after the start, would be taken for this one.
+        self.scan_to_the_end();
         let mut recent = self.sqlite().shared.recent_mut();
         recent.filters.begin(Arc::new(filter));
         recent.filters.end(true);
