@@ -115,10 +115,8 @@ where
             }
         }
     };
-    // Before its requests are ended: those come to nothing by our doing.
-    let wasteful = account.is_overdrawn();
     streams.end().await;
-    if wasteful { "wasteful" } else { told.unwrap_or(reason) }
+    if account.has_refused() { "wasteful" } else { told.unwrap_or(reason) }
 }
 
 fn protocol(streams: Streams) -> http2::Builder<Streams> {

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Account {
     abandoned: AtomicU64,
     /// Milliseconds from `born` to when the last request ended.
     silent_since: AtomicU64,
+    /// Reading on was refused, because it was overdrawn.
+    refused: AtomicBool,
 }
 
 impl Account {
@@ -50,6 +52,7 @@ impl Account {
             answered: AtomicU64::new(0),
             abandoned: AtomicU64::new(0),
             silent_since: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
         }
     }
 
@@ -61,7 +64,13 @@ impl Account {
         self.earned.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(super) fn is_overdrawn(&self) -> bool {
+    /// Whether it is what ended the connection. That it is overdrawn says less: where a sender goes
+    /// away, all its requests come to nothing at once, on other threads.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn is_overdrawn(&self) -> bool {
         if Fault::KeepNoAccount.is_on() {
             return false;
         }
@@ -75,6 +84,7 @@ impl Account {
     /// Where it is overdrawn.
     fn check(&self) -> io::Result<()> {
         if self.is_overdrawn() {
+            self.refused.store(true, Ordering::Relaxed);
             return Err(io::Error::other("more was sent than is of use"));
         }
         Ok(())
@@ -171,11 +181,13 @@ pub(super) struct Metered<S> {
     stream: S,
     account: Arc<Account>,
     frames: Frames,
+    /// Nothing more comes.
+    ended: bool,
 }
 
 impl<S> Metered<S> {
     pub(super) const fn new(stream: S, account: Arc<Account>) -> Self {
-        Self { stream, account, frames: Frames::new() }
+        Self { stream, account, frames: Frames::new(), ended: false }
     }
 }
 
@@ -185,11 +197,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { stream, account, frames } = self.get_mut();
+        let Self { stream, account, frames, ended } = self.get_mut();
+        if *ended {
+            return Poll::Ready(Ok(()));
+        }
         account.check()?;
-        let before = buffer.filled().len();
+        let (before, room) = (buffer.filled().len(), buffer.remaining());
         ready!(Pin::new(stream).poll_read(cx, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
+        if read.is_empty() && room > 0 {
+            *ended = true;
+            return Poll::Ready(Ok(()));
+        }
         account.spend(read.len() as u64 + frames.weigh(read));
         // At once: none of what is too much is handled.
         Poll::Ready(account.check())
