@@ -13,7 +13,8 @@
 //! Where the time of a commit goes, and what was done about it: everything is encoded and hashed on
 //! the caller's thread; rows are appended; a delivery that succeeds at once is written twice, in the
 //! same page, and enters no index; keys are moved to their table in order ([`keys`]), and new ones are
-//! told without a search in it ([`filter`]); events are handed to delivery in memory ([`queue`]). The table stays the truth for all of it.
+//! told without a search in it ([`filter`]); events are handed to delivery in memory ([`queue`]). The
+//! table stays the truth for all of it.
 
 mod attempts;
 mod backup;
