@@ -91,8 +91,8 @@ pub trait StateView: Send + std::fmt::Debug {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LaneId(pub u64);
 
-/// An adapter's exclusive lane: until it is dropped, no commit of the adapter is admitted but those
-/// that name it.
+/// An adapter's exclusive lane: until a commit that names it is written, or it is dropped, no other
+/// commit of the adapter is admitted.
 pub struct Lane {
     id: LaneId,
     end: Option<Box<dyn FnOnce() + Send + Sync>>,
@@ -125,7 +125,7 @@ impl Drop for Lane {
     }
 }
 
-/// What a commit came to. All but `Conflict` are on disk.
+/// What a commit came to. All but `Conflict` and `Contended` are on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Committed {
     /// Stored, with this many new events.
@@ -135,6 +135,9 @@ pub enum Committed {
     /// A `seen(key)` or an entry, an absence or a range of its adapter's state that the call read is
     /// no longer so: nothing was stored, run the call again.
     Conflict,
+    /// The same, while others hold the adapter's lane or wait for it: outside of it the call would
+    /// most likely conflict with each of them.
+    Contended,
 }
 
 /// What storage refuses to do, and what the caller may do about it.
@@ -238,8 +241,8 @@ pub trait Storage: Operated + std::fmt::Debug {
     fn commit(&self, commit: Commit) -> StorageFuture<'_, Committed>;
 
     /// Commits one call that was an attempt at a delivery: the record of the attempt with what the
-    /// call leaves, together. Where the call is to run again (`Conflict`) nothing is recorded either,
-    /// and the lease stands; absent where the record's fence is not the delivery's current lease.
+    /// call leaves, together. Where the call is to run again (`Conflict`, `Contended`) nothing is
+    /// recorded either, and the lease stands; absent where the record's fence is not the delivery's current lease.
     fn commit_attempt(
         &self,
         attempt: AttemptRecord,
@@ -285,8 +288,9 @@ pub trait Storage: Operated + std::fmt::Debug {
         version: u32,
     ) -> Result<Box<dyn StateView>, StorageError>;
 
-    /// Waits for an adapter's exclusive lane. All commits of the adapter that were begun earlier are
-    /// on disk then. Later ones wait until it is dropped, and those of other adapters go on.
+    /// Waits for an adapter's exclusive lane. All commits of the adapter that were begun earlier can
+    /// be read then, and are on disk no later than what is committed in it. Others wait until one that
+    /// names it is written (a conflict is not), or it is dropped; those of other adapters go on.
     ///
     /// Cancel safe: a dropped call waits no longer.
     fn lane(&self, adapter: &AdapterName) -> StorageFuture<'_, Lane>;

@@ -24,7 +24,8 @@ use crate::telemetry::ingest::{AdapterCalled, CallConflicted};
 use crate::verification::{Presented, RouteSecrets};
 
 /// Conflicts after which a call runs in its adapter's exclusive lane. Each one means that another
-/// request changed what it read in between; three in a row are a flood of them.
+/// request changed what it read in between; three in a row are a flood of them, and so is one where
+/// others already wait for the lane.
 const CONFLICTS_MAX: u32 = 3;
 
 /// Where and until when a request is called and committed.
@@ -84,8 +85,9 @@ impl Subject {
 #[derive(Debug)]
 enum Attempt {
     Ended(Ending),
-    /// What it read has changed, and nothing was stored: to be run again.
-    Conflict(Subject),
+    /// What it read has changed, and nothing was stored: to be run again. With how many conflicts
+    /// it counts.
+    Conflict(Subject, u32),
 }
 
 /// What one run left besides its outcome.
@@ -111,8 +113,8 @@ struct Settled {
 
 impl Call<'_> {
     /// Runs the adapter and commits what it came to; runs it again, with the same id and the same
-    /// time, where what it read is no longer so. After some conflicts it does so in its adapter's
-    /// lane, where nothing can change what it reads.
+    /// time, where what it read is no longer so. After some conflicts, or one where others are in
+    /// it, it does so in its adapter's lane, where nothing can change what it reads.
     ///
     /// Dropping it before the commit leaves nothing behind. Dropping it later gives up waiting:
     /// storage finishes what it was given.
@@ -139,9 +141,11 @@ impl Call<'_> {
             }
             subject = match self.attempt(subject).await {
                 Attempt::Ended(ending) => return ending,
-                Attempt::Conflict(again) => again,
+                Attempt::Conflict(again, counts) => {
+                    conflicts = conflicts.saturating_add(counts);
+                    again
+                }
             };
-            conflicts += 1;
             let adapter = &self.served.route.config.adapter;
             CallConflicted { adapter, in_lane: lane.is_some() }.emit();
         }
@@ -207,8 +211,11 @@ impl Call<'_> {
                 let disposition = Disposition::Duplicate;
                 return Attempt::Ended(Ending::Committed { answer, disposition, diagnosis: None });
             }
-            (Ok(Ok(Committed::Conflict)), Some(again)) => return Attempt::Conflict(again),
-            (Ok(Ok(Committed::Conflict)), None) => {
+            (Ok(Ok(Committed::Conflict)), Some(again)) => return Attempt::Conflict(again, 1),
+            (Ok(Ok(Committed::Contended)), Some(again)) => {
+                return Attempt::Conflict(again, CONFLICTS_MAX);
+            }
+            (Ok(Ok(Committed::Conflict | Committed::Contended)), None) => {
                 Refusal::overloaded("storage reports a conflict with a call that read nothing")
             }
             (Ok(Err(error)), _) => Refusal::storage(&error),

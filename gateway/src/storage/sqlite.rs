@@ -212,7 +212,7 @@ impl SqliteStorage {
         if self.jobs.send(job(reply)).is_err() {
             return Err(self.ended());
         }
-        self.shared.syncs.is_queued(|| self.jobs.queued());
+        self.shared.syncs.is_queued(|jobs| self.jobs.are_queued(jobs));
         answer.await.unwrap_or_else(|_| Err(self.ended()))
     }
 

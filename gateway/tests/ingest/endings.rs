@@ -246,6 +246,17 @@ async fn after_three_conflicts_a_call_runs_in_its_adapters_lane_until_it_is_stor
 }
 
 #[tokio::test]
+async fn one_conflict_is_enough_where_others_are_in_the_lane() {
+    let gateway = Gateway::start(&Plan::default());
+    gateway.adapter.does(|_| having_seen(matched(accepted())));
+    gateway.storage.replies([Ok(Committed::Contended)]);
+    assert_eq!(gateway.post("/hook", "ok").await.status, 200);
+    assert_eq!(gateway.adapter.calls().len(), 2);
+    let commits = gateway.storage.commits();
+    assert_eq!(commits.iter().map(|commit| commit.lane).collect::<Vec<_>>(), [Some(LaneId(7))]);
+}
+
+#[tokio::test]
 async fn a_lane_that_is_not_free_in_time_is_answered_503() {
     let mut plan = Plan::default();
     plan.routes[0].deadline = Duration::from_millis(200);

@@ -97,12 +97,12 @@ impl AdapterDestination {
                 Ok(Some(Committed::Stored { .. } | Committed::Duplicate { .. })) => {
                     return Ok(Carried::Recorded);
                 }
-                Ok(Some(Committed::Conflict)) => {}
+                Ok(Some(Committed::Conflict)) => conflicts += 1,
+                Ok(Some(Committed::Contended)) => conflicts += CONFLICTS_MAX,
                 // Somebody else has been given it.
                 Ok(None) => return Ok(Carried::Left),
                 Err(error) => return self.refused(&error).await,
             }
-            conflicts += 1;
             CallConflicted { adapter: &self.adapter, in_lane: lane.is_some() }.emit();
         }
         if conflicts > 0 {

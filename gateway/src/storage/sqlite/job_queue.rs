@@ -1,4 +1,4 @@
-//! The writer's queue: a channel that knows how many jobs are in it.
+//! The writer's queue: a channel that knows how many jobs are in it, and how many of them hurry.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,17 +9,44 @@ use super::jobs::Job;
 
 pub(super) fn job_queue() -> (JobSender, JobReceiver) {
     let (sender, receiver) = channel();
-    let queued = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::new(Counts::default());
     (
-        JobSender { jobs: sender, queued: Arc::clone(&queued) },
-        JobReceiver { jobs: receiver, queued },
+        JobSender { jobs: sender, counts: Arc::clone(&counts) },
+        JobReceiver { jobs: receiver, counts },
     )
+}
+
+/// Jobs in the queue, or about to be.
+#[derive(Debug, Default)]
+struct Counts {
+    all: AtomicUsize,
+    hurried: AtomicUsize,
+}
+
+impl Counts {
+    fn coming(&self, job: &Job) {
+        self.all.fetch_add(1, Ordering::SeqCst);
+        if job.hurries() {
+            self.hurried.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn taken(&self, job: &Job) {
+        self.all.fetch_sub(1, Ordering::SeqCst);
+        if job.hurries() {
+            self.hurried.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn are(&self, jobs: usize) -> bool {
+        self.hurried.load(Ordering::SeqCst) > 0 || self.all.load(Ordering::SeqCst) >= jobs
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct JobSender {
     jobs: Sender<Job>,
-    queued: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 }
 
 impl JobSender {
@@ -28,44 +55,42 @@ impl JobSender {
     /// Where nobody receives any more.
     pub(super) fn send(&self, job: Job) -> Result<(), Box<SendError<Job>>> {
         // Before it can be received: the count never falls below zero.
-        self.queued.fetch_add(1, Ordering::SeqCst);
+        self.counts.coming(&job);
         self.jobs.send(job).map_err(Box::new)
     }
 
-    /// How many jobs are in the queue, or about to be.
-    pub(super) fn queued(&self) -> usize {
-        self.queued.load(Ordering::SeqCst)
+    /// Whether so many jobs are in the queue or about to be, or one that hurries.
+    pub(super) fn are_queued(&self, jobs: usize) -> bool {
+        self.counts.are(jobs)
     }
 }
 
 #[derive(Debug)]
 pub(super) struct JobReceiver {
     jobs: Receiver<Job>,
-    queued: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
 }
 
 impl JobReceiver {
     pub(super) fn try_recv(&self) -> Option<Job> {
-        self.jobs.try_recv().ok().inspect(|_| self.taken())
+        self.jobs.try_recv().ok().inspect(|job| self.counts.taken(job))
     }
 
     pub(super) fn recv_timeout(&self, timeout: Duration) -> Result<Job, RecvTimeoutError> {
-        self.jobs.recv_timeout(timeout).inspect(|_| self.taken())
+        self.jobs.recv_timeout(timeout).inspect(|job| self.counts.taken(job))
     }
 
-    /// How many jobs are in the queue, or about to be.
-    pub(super) fn queued(&self) -> usize {
-        self.queued.load(Ordering::SeqCst)
-    }
-
-    fn taken(&self) {
-        self.queued.fetch_sub(1, Ordering::SeqCst);
+    /// Whether so many jobs are in the queue or about to be, or one that hurries.
+    pub(super) fn are_queued(&self, jobs: usize) -> bool {
+        self.counts.are(jobs)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::AdapterName;
+    use crate::storage::LaneId;
 
     #[test]
     fn it_knows_how_many_jobs_are_in_it() {
@@ -73,14 +98,30 @@ mod tests {
         for _ in 0..3 {
             sender.send(Job::Close).unwrap();
         }
-        assert_eq!((sender.queued(), receiver.queued()), (3, 3));
+        assert!(sender.are_queued(3) && receiver.are_queued(3));
+        assert!(!sender.are_queued(4) && !receiver.are_queued(4));
         assert!(matches!(receiver.try_recv(), Some(Job::Close)));
         assert!(matches!(receiver.recv_timeout(Duration::ZERO), Ok(Job::Close)));
-        assert_eq!(receiver.queued(), 1);
+        assert!(receiver.are_queued(1) && !receiver.are_queued(2));
         assert!(receiver.try_recv().is_some() && receiver.try_recv().is_none());
         assert!(receiver.recv_timeout(Duration::ZERO).is_err());
-        assert_eq!(receiver.queued(), 0);
+        assert!(!receiver.are_queued(1));
         drop(receiver);
         assert!(sender.send(Job::Close).is_err());
+    }
+
+    #[test]
+    fn one_that_hurries_is_as_good_as_any_number() {
+        let (sender, receiver) = job_queue();
+        let places = Arc::new(tokio::sync::Semaphore::new(1));
+        let (reply, _answer) = tokio::sync::oneshot::channel();
+        let adapter = AdapterName::new("one").unwrap();
+        let place = places.try_acquire_owned().unwrap();
+        sender.send(Job::LaneEnds(adapter.clone(), LaneId(0))).unwrap();
+        assert!(!sender.are_queued(2));
+        sender.send(Job::Lane(adapter, LaneId(1), reply, place)).unwrap();
+        assert!(sender.are_queued(usize::MAX) && receiver.are_queued(usize::MAX));
+        assert!(receiver.try_recv().is_some() && receiver.are_queued(usize::MAX));
+        assert!(receiver.try_recv().is_some() && !receiver.are_queued(1));
     }
 }

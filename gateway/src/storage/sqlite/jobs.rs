@@ -43,6 +43,17 @@ pub(super) enum Job {
     Close,
 }
 
+impl Job {
+    /// Whether somebody waits for it who does not wait for the disk: who is next in a lane.
+    pub(super) fn hurries(&self) -> bool {
+        match self {
+            Self::Commit(commit, ..) => commit.lane.is_some(),
+            Self::Lane(..) => true,
+            Self::Record(..) | Self::Task(..) | Self::LaneEnds(..) | Self::Close => false,
+        }
+    }
+}
+
 /// A commit or record of a group.
 pub(super) enum Member {
     Commit(Box<Prepared>, Reply<Served>),
@@ -55,11 +66,27 @@ pub(super) enum Done {
     Recorded(usize),
 }
 
+impl Done {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Committed(Some(Committed::Conflict | Committed::Contended)))
+    }
+
+    /// Whether a commit was written.
+    pub(super) const fn is_written(&self) -> bool {
+        matches!(
+            self,
+            Self::Committed(Some(Committed::Stored { .. } | Committed::Duplicate { .. }))
+        )
+    }
+}
+
 /// What becomes one group, as it gathers.
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) members: Vec<Member>,
     bytes: usize,
+    /// Whether a lane is given on once it is written.
+    pub(super) hurries: bool,
     /// What came next and does not belong in a group: nothing that follows it may overtake it.
     pub(super) next: Option<Job>,
 }
@@ -93,6 +120,7 @@ impl Gathered {
     }
 
     fn add(&mut self, job: Job) {
+        self.hurries |= job.hurries();
         match job {
             Job::Commit(commit, reply, place) => {
                 drop(place);
@@ -106,7 +134,7 @@ impl Gathered {
                 drop(place);
                 self.members.push(Member::Record(attempts, reply));
             }
-            // A lane begins when the commits before it are on disk.
+            // A lane begins when the commits before it can be read.
             Job::Task(..) | Job::Lane(..) | Job::LaneEnds(..) | Job::Close => self.next = Some(job),
         }
     }
@@ -116,7 +144,10 @@ impl Gathered {
 fn next_admitted(jobs: &JobReceiver, lanes: &mut Lanes) -> Option<Job> {
     loop {
         let job = lanes.next_ready().or_else(|| jobs.try_recv())?;
-        if let Some(job) = lanes.admit(job) {
+        if let Job::LaneEnds(adapter, lane) = &job {
+            // What waited for it comes next.
+            lanes.end(adapter, *lane);
+        } else if let Some(job) = lanes.admit(job) {
             return Some(job);
         }
     }
@@ -125,6 +156,20 @@ fn next_admitted(jobs: &JobReceiver, lanes: &mut Lanes) -> Option<Job> {
 /// Commits and records apart.
 pub(super) fn split(members: Vec<Member>) -> (Vec<Member>, Vec<Member>) {
     members.into_iter().partition(|member| matches!(member, Member::Commit(..)))
+}
+
+/// Answers those whose reads no longer hold, for whom nothing is to be synced: they run again.
+pub(super) fn answer_conflicts(members: &mut Vec<Member>, replies: &mut Vec<Done>) {
+    if !replies.iter().any(Done::is_conflict) {
+        return;
+    }
+    let (conflicts, others): (Vec<_>, Vec<_>) = std::mem::take(members)
+        .into_iter()
+        .zip(std::mem::take(replies))
+        .partition(|(_, reply)| reply.is_conflict());
+    (*members, *replies) = others.into_iter().unzip();
+    let (conflicts, replies) = conflicts.into_iter().unzip();
+    answer(conflicts, replies);
 }
 
 // Nobody need wait for an answer any more: what was committed stays committed.

@@ -29,6 +29,12 @@ impl Lanes {
         self.ready.pop_front()
     }
 
+    /// Whether a call holds the adapter's lane, or waits for it here or as the `next` of all jobs.
+    pub(super) fn is_wanted(&self, adapter: &AdapterName, next: Option<&Job>) -> bool {
+        let wants = |job: &Job| matches!(job, Job::Lane(of, ..) if of == adapter);
+        self.held.contains_key(adapter) || self.ready.iter().chain(next).any(wants)
+    }
+
     /// Gives the job back where it may be done now; else it waits here.
     pub(super) fn admit(&mut self, job: Job) -> Option<Job> {
         if self.held.is_empty() {

@@ -7,13 +7,13 @@ use rusqlite::params;
 
 use super::group::Group;
 use super::job_queue::JobReceiver;
-use super::jobs::{Done, Gathered, Job, Member, refuse, split};
+use super::jobs::{Done, Gathered, Job, Member, answer_conflicts, refuse, split};
 use super::keys::{KeyMove, RECENT_MAX};
 use super::syncer::Written;
 use super::syncs::{Ticket, Turn};
 use super::writer::Writer;
 use crate::faults::{CrashPoint, Fault};
-use crate::storage::StorageError;
+use crate::storage::{Committed, StorageError};
 
 /// Keys moved into the table with each group while a move is on. At least as many as come in, so
 /// that a move ends before the next begins.
@@ -150,9 +150,9 @@ impl Writer<'_> {
     ) -> rusqlite::Result<Vec<Done>> {
         let mut replies = Vec::with_capacity(gathered.members.len());
         loop {
-            self.apply_members(group, &gathered.members, &mut replies)?;
+            self.apply_members(group, gathered, &mut replies)?;
             let syncs = &self.shared.syncs;
-            let turn = syncs.turn_of(gathered.members.len());
+            let turn = syncs.turn_of(gathered.members.len(), gathered.hurries);
             if turn == Turn::Now {
                 return Ok(replies);
             }
@@ -161,7 +161,7 @@ impl Writer<'_> {
                 continue;
             };
             match turn {
-                Turn::With(more) => syncs.wait_for_end_or(more, || jobs.queued()),
+                Turn::With(more) => syncs.wait_for_end_or(more, |more| jobs.are_queued(more)),
                 Turn::Now | Turn::Later => syncs.wait_for_end(),
             }
             gathered.take(jobs, &mut self.lanes);
@@ -172,12 +172,22 @@ impl Writer<'_> {
     fn apply_members(
         &mut self,
         group: &mut Group,
-        members: &[Member],
+        gathered: &Gathered,
         replies: &mut Vec<Done>,
     ) -> rusqlite::Result<()> {
-        for member in members.iter().skip(replies.len()) {
+        for member in gathered.members.iter().skip(replies.len()) {
             replies.push(match member {
-                Member::Commit(commit, _) => Done::Committed(self.apply_member(group, commit)?),
+                Member::Commit(commit, _) => {
+                    let committed = self.apply_member(group, commit)?;
+                    let is_wanted =
+                        || self.lanes.is_wanted(&commit.adapter, gathered.next.as_ref());
+                    Done::Committed(match committed {
+                        Some(Committed::Conflict) if commit.lane.is_none() && is_wanted() => {
+                            Some(Committed::Contended)
+                        }
+                        committed => committed,
+                    })
+                }
                 Member::Record(attempts, _) => {
                     let mut recorded = 0;
                     for attempt in attempts {
@@ -191,12 +201,26 @@ impl Writer<'_> {
     }
 
     /// Hands a committed group on, to be synced and answered.
-    fn have_synced(&mut self, members: Vec<Member>, group: Group, in_log: InLog) {
-        let InLog { ticket, replies, moved, noted } = in_log;
+    fn have_synced(&mut self, mut members: Vec<Member>, group: Group, in_log: InLog) {
+        let InLog { ticket, mut replies, moved, noted } = in_log;
         let wrote = group.wrote;
         let told = self.learn(group);
+        self.end_lanes(&members, &replies);
+        answer_conflicts(&mut members, &mut replies);
         self.syncer.sync(Written { ticket, members, replies, told, wrote });
         self.after_group(moved, noted);
+    }
+
+    /// Ends the lanes whose commits can be read now: whoever is next in one is synced no earlier.
+    fn end_lanes(&mut self, members: &[Member], replies: &[Done]) {
+        for (member, reply) in members.iter().zip(replies) {
+            if let Member::Commit(commit, _) = member
+                && let Some(lane) = commit.lane
+                && reply.is_written()
+            {
+                self.lanes.end(&commit.adapter, lane);
+            }
+        }
     }
 
     pub(super) fn after_group(&mut self, moved: usize, noted: bool) {

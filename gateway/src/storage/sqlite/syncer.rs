@@ -194,7 +194,7 @@ mod tests {
         to.send(group).unwrap();
         asked.recv().unwrap();
         assert!(answer.try_recv().is_err(), "it is not synced");
-        assert_ne!(shared.syncs.turn_of(1), Turn::Now);
+        assert_ne!(shared.syncs.turn_of(1, false), Turn::Now);
         assert_eq!(shared.syncs.on_the_way(), (1, 10));
         end.send(Ok(())).unwrap();
         shared.syncs.wait();

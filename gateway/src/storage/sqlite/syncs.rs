@@ -8,6 +8,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// worth it (docs/bench.md).
 const FOLLOWERS_MIN: usize = 12;
 
+/// Groups that are committed and not yet on disk where the last of them hurries: others wait for it,
+/// and not for the disk. What a disk that hangs may fill of memory.
+const HURRIED_MAX: u64 = 8;
+
 /// [`Syncs::wanted`] where the writer waits for no job.
 const NONE_WANTED: usize = usize::MAX;
 
@@ -113,12 +117,13 @@ impl Syncs {
         self.state().on_the_way
     }
 
-    /// When a group of so many members is to be committed.
-    pub(super) fn turn_of(&self, members: usize) -> Turn {
+    /// When a group of so many members is to be committed. `hurries`: not the disk alone waits for it.
+    pub(super) fn turn_of(&self, members: usize, hurries: bool) -> Turn {
         let state = self.state();
         match state.under_way() {
             0 => Turn::Now,
             _ if state.over => Turn::Now,
+            under_way if hurries && under_way < HURRIED_MAX => Turn::Now,
             // It is in the log when the sync before it ends, and can be synced at once.
             1 => match FOLLOWERS_MIN.saturating_sub(members) {
                 0 => Turn::Now,
@@ -130,24 +135,24 @@ impl Syncs {
 
     /// Waits until one that is under way has ended, or so many jobs are queued.
     ///
-    /// `queued`: how many are. Whoever queues one says so by [`Self::is_queued`].
-    pub(super) fn wait_for_end_or(&self, more: usize, queued: impl Fn() -> usize) {
+    /// `are_queued`: whether so many are. Whoever queues one says so by [`Self::is_queued`].
+    pub(super) fn wait_for_end_or(&self, more: usize, are_queued: impl Fn(usize) -> bool) {
         let state = self.state();
         let ended = state.ended;
         self.wait_while(state, |state| {
             self.wanted.store(more, Ordering::Relaxed);
             // Either this sees what was queued, or who queued it sees that it is wanted.
             fence(Ordering::SeqCst);
-            state.under_way() > 0 && state.ended == ended && queued() < more
+            state.under_way() > 0 && state.ended == ended && !are_queued(more)
         });
         self.wanted.store(NONE_WANTED, Ordering::Relaxed);
     }
 
-    /// Says that a job was queued; `queued`: how many are.
-    pub(super) fn is_queued(&self, queued: impl FnOnce() -> usize) {
+    /// Says that a job was queued; `are_queued`: whether so many are.
+    pub(super) fn is_queued(&self, are_queued: impl FnOnce(usize) -> bool) {
         fence(Ordering::SeqCst);
         let wanted = self.wanted.load(Ordering::Relaxed);
-        if wanted == NONE_WANTED || queued() < wanted {
+        if wanted == NONE_WANTED || !are_queued(wanted) {
             return;
         }
         // One of those who see it wakes the writer.
@@ -208,29 +213,44 @@ mod tests {
     #[test]
     fn a_group_follows_a_sync_at_once_where_that_is_worth_it_and_only_one_does() {
         let syncs = Syncs::default();
-        assert_eq!(syncs.turn_of(1), Turn::Now, "there is nothing to wait for");
+        assert_eq!(syncs.turn_of(1, false), Turn::Now, "there is nothing to wait for");
         let first = syncs.begin(1, 10);
-        assert_eq!(syncs.turn_of(FOLLOWERS_MIN - 1), Turn::With(1));
-        assert_eq!(syncs.turn_of(FOLLOWERS_MIN), Turn::Now);
+        assert_eq!(syncs.turn_of(FOLLOWERS_MIN - 1, false), Turn::With(1));
+        assert_eq!(syncs.turn_of(FOLLOWERS_MIN, false), Turn::Now);
         let second = syncs.begin(2, 20);
-        assert_eq!(syncs.turn_of(1), Turn::Later);
-        assert_eq!(syncs.turn_of(usize::MAX), Turn::Later);
+        assert_eq!(syncs.turn_of(1, false), Turn::Later);
+        assert_eq!(syncs.turn_of(usize::MAX, false), Turn::Later);
         assert_eq!(syncs.on_the_way(), (3, 30));
         syncs.end(&first);
         assert_eq!(syncs.on_the_way(), (2, 20));
-        assert_eq!(syncs.turn_of(FOLLOWERS_MIN + 1), Turn::Now);
+        assert_eq!(syncs.turn_of(FOLLOWERS_MIN + 1, false), Turn::Now);
         syncs.withdraw(&second);
-        assert_eq!(syncs.turn_of(1), Turn::Now);
+        assert_eq!(syncs.turn_of(1, false), Turn::Now);
         assert_eq!(syncs.on_the_way(), (0, 0));
         syncs.begin(0, 0);
         syncs.end_for_good();
-        assert_eq!(syncs.turn_of(1), Turn::Now, "nothing ends any more");
+        assert_eq!(syncs.turn_of(1, false), Turn::Now, "nothing ends any more");
+    }
+
+    #[test]
+    fn a_group_that_hurries_follows_at_once_up_to_a_bound() {
+        let syncs = Syncs::default();
+        let groups: Vec<Ticket> = (0..HURRIED_MAX)
+            .map(|_| {
+                assert_eq!(syncs.turn_of(1, true), Turn::Now);
+                syncs.begin(0, 0)
+            })
+            .collect();
+        assert_eq!(syncs.turn_of(1, true), Turn::Later);
+        assert_eq!(syncs.turn_of(FOLLOWERS_MIN, false), Turn::Later);
+        syncs.end(&groups[0]);
+        assert_eq!(syncs.turn_of(1, true), Turn::Now);
     }
 
     #[test]
     fn a_writer_that_waits_for_jobs_is_woken_by_the_last_of_them() {
         let (syncs, queued) = (Syncs::default(), AtomicUsize::new(0));
-        let count = || queued.load(Ordering::SeqCst);
+        let count = |jobs| queued.load(Ordering::SeqCst) >= jobs;
         syncs.begin(0, 0);
         thread::scope(|scope| {
             let told = waiting(scope, || syncs.wait_for_end_or(2, count));
@@ -254,7 +274,7 @@ mod tests {
         let first = syncs.begin(0, 0);
         syncs.begin(0, 0);
         thread::scope(|scope| {
-            let for_jobs = waiting(scope, || syncs.wait_for_end_or(2, || 0));
+            let for_jobs = waiting(scope, || syncs.wait_for_end_or(2, |_| false));
             while syncs.wanted.load(Ordering::SeqCst) == NONE_WANTED {
                 thread::yield_now();
             }

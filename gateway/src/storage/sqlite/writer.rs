@@ -132,7 +132,7 @@ impl<'c> Writer<'c> {
         let mut held = None;
         while let Some(job) = held.take().or_else(|| self.receive(jobs)) {
             let Some(job) = self.lanes.admit(job) else { continue };
-            if !matches!(job, Job::Commit(..) | Job::Record(..)) {
+            if matches!(job, Job::Task(..) | Job::Close) {
                 // Whatever it is, it finds all commits before it on disk.
                 self.shared.syncs.wait();
                 if self.has_failed() {

@@ -168,3 +168,30 @@ fn calls_that_follow_each_other_do_not_keep_the_log_from_being_reused() {
     let written = BODIES * BODY_BYTES;
     assert!(longest < 64 << 20, "{longest} bytes of log, of {written} written");
 }
+
+#[test]
+fn who_is_next_in_a_lane_does_not_wait_for_the_disk() {
+    let bench = Fixture::new();
+    claim(bench.store(), "vkyc");
+    let store = bench.sqlite();
+    // A sync that does not end.
+    let ticket = store.shared.syncs.begin(0, 0);
+    let within = |millis| Duration::from_millis(millis);
+    let (waited, all) = block_on(async {
+        let mut alone = store.commit(commit(START).of_adapter("other"));
+        let waited = tokio::time::timeout(within(50), &mut alone).await.is_err();
+        let all = async {
+            for value in ["1", "2", "3"] {
+                let lane = store.lane(&adapter("vkyc")).await?;
+                let change = commit(START).changing([put_key("a", value)]);
+                store.commit(Commit { lane: Some(lane.id()), ..change }).await?;
+            }
+            alone.await
+        };
+        (waited, tokio::time::timeout(within(20_000), all).await)
+    });
+    store.shared.syncs.end(&ticket);
+    assert!(waited, "without a lane it follows the sync");
+    assert_eq!(all.expect("in time").unwrap(), Committed::Stored { events: 0 });
+    assert_eq!(shown(&bench), ["3"]);
+}
