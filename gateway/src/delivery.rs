@@ -45,7 +45,7 @@ pub use destinations::{HttpDestination, InvalidDestination};
 
 use crate::model::{Clock, DestinationName};
 use crate::snapshot::Snapshot;
-use crate::storage::Storage;
+use crate::storage::{Configured, Storage};
 use crate::telemetry::Happening as _;
 use crate::telemetry::delivery::{DestinationsRetired, WorkerPanicked};
 
@@ -82,13 +82,18 @@ impl DeliveryService {
     ///
     /// Dropping the returned future aborts them; their leases end and they are made again.
     pub async fn run(self, shutdown: CancellationToken) {
+        let (generation, told) = watch::channel(self.current.load().generation);
+        // Side by side: a reload is taken up however much there is to retire.
+        tokio::join!(self.keep(generation, &shutdown), self.retire(told, &shutdown));
+    }
+
+    /// Sees to it that every configured destination has a keeper, and that each hears of reloads.
+    async fn keep(&self, generation: watch::Sender<u64>, shutdown: &CancellationToken) {
         let mut keepers = JoinSet::new();
         let mut kept: HashMap<Id, DestinationName> = HashMap::new();
-        let (generation, _) = watch::channel(self.current.load().generation);
-        let mut retired_at = None;
         while !shutdown.is_cancelled() {
             let snapshot = self.current.load_full();
-            let changed = generation.send_if_modified(|told| {
+            generation.send_if_modified(|told| {
                 std::mem::replace(told, snapshot.generation) != snapshot.generation
             });
             for name in snapshot.config.destinations.keys() {
@@ -97,11 +102,6 @@ impl DeliveryService {
                     let handle = keepers.spawn(keeper.run(shutdown.clone()));
                     kept.insert(handle.id(), name.clone());
                 }
-            }
-            let now = tokio::time::Instant::now();
-            if changed || retired_at.is_none_or(|at| now - at >= RETIRE_INTERVAL) {
-                retired_at = Some(now);
-                self.retire(&snapshot).await;
             }
             // Not held while waiting: a snapshot that serves no more is to be freed.
             drop(snapshot);
@@ -129,13 +129,43 @@ impl DeliveryService {
         }
     }
 
-    async fn retire(&self, snapshot: &Snapshot) {
-        let configured = snapshot.config.destinations.keys().cloned().collect();
-        // A refusal is of no consequence: it is asked again.
-        if let Ok(deliveries) = self.storage.retire_destinations(configured).await
-            && deliveries > 0
-        {
-            DestinationsRetired { deliveries }.emit();
+    /// Dead-letters what is owed to unconfigured destinations: at the start, after each reload, and
+    /// now and then.
+    async fn retire(&self, mut generation: watch::Receiver<u64>, shutdown: &CancellationToken) {
+        while !shutdown.is_cancelled() {
+            // Before the look: a reload that comes during it is followed by another.
+            generation.borrow_and_update();
+            let deliveries = self.retire_all(shutdown).await;
+            if deliveries > 0 {
+                DestinationsRetired { deliveries }.emit();
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {}
+                Ok(()) = generation.changed() => {}
+                () = tokio::time::sleep(RETIRE_INTERVAL) => {}
+            }
+        }
+    }
+
+    /// Goes on until there is nothing left, a step is refused, or `shutdown`; returns how many.
+    async fn retire_all(&self, shutdown: &CancellationToken) -> u64 {
+        let mut all = 0;
+        loop {
+            let current = Arc::clone(&self.current);
+            // Asked anew at each step: a destination that was put back in between is owed the rest.
+            let configured: Configured =
+                Box::new(move || current.load().config.destinations.keys().cloned().collect());
+            let step = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return all,
+                step = self.storage.retire_destinations(configured) => step,
+            };
+            match step {
+                // A refusal is of no consequence: it is asked again.
+                Ok(0) | Err(_) => return all,
+                Ok(deliveries) => all += deliveries,
+            }
         }
     }
 }

@@ -31,6 +31,9 @@ use crate::model::{
 /// A future that a trait object can return.
 pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
 
+/// Tells which destinations are configured when it is asked.
+pub type Configured = Box<dyn FnOnce() -> Vec<DestinationName> + Send>;
+
 /// Everything that one adapter call leaves behind.
 #[derive(Clone, Debug)]
 pub struct Commit {
@@ -316,8 +319,12 @@ pub trait Storage: Operated + std::fmt::Debug {
     /// only.
     fn nudges(&self) -> tokio::sync::watch::Receiver<u64>;
 
-    /// Dead-letters what is pending for destinations that are not among `configured`.
-    fn retire_destinations(&self, configured: Vec<DestinationName>) -> StorageFuture<'_, u64>;
+    /// Dead-letters some of what is pending for destinations that are not among `configured`; returns
+    /// how many deliveries, zero once there are none.
+    ///
+    /// `configured` is asked in the turn that dead-letters: what was committed before it for a
+    /// destination that it names stays owed.
+    fn retire_destinations(&self, configured: Configured) -> StorageFuture<'_, u64>;
 
     fn requests(&self, filter: RequestFilter) -> StorageFuture<'_, Vec<RequestSummary>>;
 

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::attempt::AttemptError;
@@ -21,7 +21,7 @@ use crate::model::{
     RouteSwitch, UnixMillis, Verified,
 };
 use crate::storage::{
-    Claiming, Commit, Committed, Lane, RequestFilter, RequestSummary, StateView, Storage,
+    Claiming, Commit, Committed, Configured, Lane, RequestFilter, RequestSummary, StateView, Storage,
     StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 
@@ -121,6 +121,8 @@ pub(crate) struct MemoryStorage {
     /// Calls of `record` still to be refused.
     pub(crate) refuse_records: AtomicUsize,
     pub(crate) leases: AtomicUsize,
+    /// Steps of retirement that may be made, of one row each.
+    pub(crate) retirements: Semaphore,
     /// What the admin side may read.
     pub(crate) requests: Mutex<Vec<StoredRequest>>,
     pub(crate) health: Mutex<Result<StorageHealth, StorageError>>,
@@ -134,6 +136,7 @@ impl MemoryStorage {
             changes: watch::Sender::new(0),
             refuse_records: AtomicUsize::new(0),
             leases: AtomicUsize::new(0),
+            retirements: Semaphore::new(Semaphore::MAX_PERMITS),
             requests: Mutex::default(),
             health: Mutex::new(Ok(StorageHealth::default())),
         })
@@ -295,18 +298,20 @@ impl Storage for MemoryStorage {
         self.changes.subscribe()
     }
 
-    fn retire_destinations(&self, configured: Vec<DestinationName>) -> StorageFuture<'_, u64> {
-        let mut rows = self.rows.lock().unwrap();
-        let mut retired = 0;
-        for row in rows.values_mut() {
-            if row.state == DeliveryState::Pending && !configured.contains(&row.destination) {
-                row.state = DeliveryState::DeadLetter;
-                retired += 1;
-            }
-        }
-        drop(rows);
-        self.changes.send_modify(|count| *count += 1);
-        Box::pin(async move { Ok(retired) })
+    fn retire_destinations(&self, configured: Configured) -> StorageFuture<'_, u64> {
+        Box::pin(async move {
+            self.retirements.acquire().await.unwrap().forget();
+            let mut rows = self.rows.lock().unwrap();
+            let configured = configured();
+            let retired = rows.values_mut().find(|row| {
+                row.state == DeliveryState::Pending && !configured.contains(&row.destination)
+            });
+            let Some(row) = retired else { return Ok(0) };
+            row.state = DeliveryState::DeadLetter;
+            drop(rows);
+            self.changes.send_modify(|count| *count += 1);
+            Ok(1)
+        })
     }
 
     fn requests(&self, filter: RequestFilter) -> StorageFuture<'_, Vec<RequestSummary>> {

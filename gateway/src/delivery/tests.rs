@@ -233,6 +233,37 @@ async fn what_is_owed_to_nobody_becomes_a_dead_letter() {
     bench.stop().await;
 }
 
+#[tokio::test]
+async fn a_destination_that_comes_while_another_is_retired_is_served_and_keeps_what_it_is_owed() {
+    const SOON: Duration = Duration::from_secs(20);
+
+    // Accepts and never answers: what is owed to it is pending for as long as the test takes.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut new = http("new", &format!("http://{}/", silent.local_addr().unwrap()));
+    new.timeout = Duration::from_secs(60);
+    let bench = Bench::start(Vec::new());
+    let storage = &bench.storage;
+    let until_dead = async |id| {
+        while storage.row(id).state != DeliveryState::DeadLetter {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    storage.retirements.forget_permits(Semaphore::MAX_PERMITS);
+    let first = storage.owe("removed", 1);
+    let owed = storage.owe("new", 2);
+    let last = storage.owe("removed", 3);
+    bench.current.store(Arc::new(snapshot(2, Vec::new())));
+    storage.retirements.add_permits(1);
+    tokio::time::timeout(SOON, until_dead(first)).await.expect("the first step");
+    // The next step is under way, and held up.
+    bench.current.store(Arc::new(snapshot(3, vec![new])));
+    let served = tokio::time::timeout(SOON, silent.accept()).await;
+    let _unanswered = served.expect("retiring holds up no other destination").unwrap();
+    storage.retirements.add_permits(100);
+    tokio::time::timeout(SOON, until_dead(last)).await.expect("the last step");
+    assert_eq!(storage.row(owed).state, DeliveryState::Pending);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_cannot_be_used_leaves_its_deliveries_pending_until_it_can() {
     let folder = tempfile::tempdir().unwrap();

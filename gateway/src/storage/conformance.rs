@@ -70,6 +70,19 @@ pub(super) fn record(store: &dyn Storage, attempts: Vec<AttemptRecord>) -> usize
     block_on(store.record(attempts)).unwrap()
 }
 
+/// Retires all but these destinations.
+pub(super) fn retire(store: &dyn Storage, configured: &[&str]) -> Result<u64, StorageError> {
+    let configured: Vec<_> = configured.iter().map(|name| destination(name)).collect();
+    let mut all = 0;
+    loop {
+        let configured = configured.clone();
+        match block_on(store.retire_destinations(Box::new(move || configured)))? {
+            0 => return Ok(all),
+            step => all += step,
+        }
+    }
+}
+
 fn disposition_of(store: &dyn Storage, id: RequestId) -> Disposition {
     block_on(store.request(id)).unwrap().unwrap().record.disposition
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::Committed;
 use super::conformance::{
-    Bench, LEASE, START, attempt, block_on, commit, destination, key, lease, put, record,
+    Bench, LEASE, START, attempt, block_on, commit, key, lease, put, record, retire,
 };
 use crate::model::{
     DeliveryId, DeliveryState, Disposition, EventId, LeasedDelivery, RequestId, UnixMillis,
@@ -265,8 +265,7 @@ impl<B: Bench> BenchOps for B {
     }
 
     fn retire(&self, kept: usize) -> u64 {
-        let kept = vec![destination(DESTINATIONS[kept])];
-        block_on(self.store().retire_destinations(kept)).unwrap()
+        retire(self.store(), &[DESTINATIONS[kept]]).unwrap()
     }
 
     fn counts(&self) -> (u64, u64) {

@@ -15,7 +15,7 @@ use sluice::model::{
     Rejection, RequestId, RouteName, RouteSwitch, UnixMillis, VerdictRecord,
 };
 use sluice::storage::{
-    Claiming, Commit, Committed, Lane, LaneId, RequestFilter, RequestSummary, StateView, Storage,
+    Claiming, Commit, Committed, Configured, Lane, LaneId, RequestFilter, RequestSummary, StateView, Storage,
     StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 use tokio::sync::{Semaphore, watch};
@@ -292,7 +292,7 @@ impl Storage for Memory {
         self.nudges.subscribe()
     }
 
-    fn retire_destinations(&self, _: Vec<DestinationName>) -> StorageFuture<'_, u64> {
+    fn retire_destinations(&self, _: Configured) -> StorageFuture<'_, u64> {
         unasked()
     }
 

@@ -1,7 +1,6 @@
 //! The engine as the rest of the gateway knows it.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::model::{
     RouteName, RouteSwitch, UnixMillis,
 };
 use crate::storage::{
-    Claiming, Commit, Committed, Lane, RequestFilter, RequestSummary, StateView, Storage,
+    Claiming, Commit, Committed, Configured, Lane, RequestFilter, RequestSummary, StateView, Storage,
     StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 
@@ -99,18 +98,8 @@ impl Storage for SqliteStorage {
         self.shared.nudges.subscribe()
     }
 
-    fn retire_destinations(&self, configured: Vec<DestinationName>) -> StorageFuture<'_, u64> {
-        Box::pin(async move {
-            let (configured, mut all) = (Arc::new(configured), 0);
-            loop {
-                let configured = Arc::clone(&configured);
-                let step = self.ask_writer(move |writer| writer.retire_step(&configured)).await?;
-                if step == 0 {
-                    return Ok(all);
-                }
-                all += step;
-            }
-        })
+    fn retire_destinations(&self, configured: Configured) -> StorageFuture<'_, u64> {
+        Box::pin(self.ask_writer(move |writer| writer.retire_step(&configured())))
     }
 
     fn requests(&self, filter: RequestFilter) -> StorageFuture<'_, Vec<RequestSummary>> {

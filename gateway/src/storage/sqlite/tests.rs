@@ -23,7 +23,8 @@ use super::*;
 use crate::model::{Clock, DeliveryState, LeasedDelivery, ManualClock, RequestId, RouteName};
 use crate::storage::Storage;
 use crate::storage::conformance::{
-    Bench, LEASE, START, attempt, block_on, commit, destination, key, lease, put, record, suite,
+    Bench, LEASE, START, attempt, block_on, commit, destination, key, lease, put, record, retire,
+    suite,
 };
 use crate::storage::laws;
 

@@ -84,7 +84,7 @@ fn a_store_that_has_no_room_to_be_opened_comes_up_refusing_and_opens_later() {
     full(block_on(store.commit(commit(START))).unwrap_err());
     full(block_on(store.record(Vec::new())).unwrap_err());
     full(block_on(store.sweep(LEASE)).unwrap_err());
-    full(block_on(store.retire_destinations(Vec::new())).unwrap_err());
+    full(retire(store, &[]).unwrap_err());
     let (shop, vkyc) = (RouteName::new("shop").unwrap(), AdapterName::new("vkyc").unwrap());
     full(store.seen(Some(&shop), &vkyc, &key("k", 600), START).unwrap_err());
     assert!(lease(store, "a", 9).is_empty(), "nothing is known to be due");

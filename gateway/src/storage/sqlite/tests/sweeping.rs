@@ -79,7 +79,7 @@ fn what_could_not_be_retired_is_still_delivered() {
         "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON main.deliveries WHEN new.reason IS NOT NULL \
          BEGIN SELECT raise(ABORT, 'not now'); END",
     );
-    let retired = || block_on(bench.store().retire_destinations(vec![destination("b")]));
+    let retired = || retire(bench.store(), &["b"]);
     assert!(matches!(retired(), Err(StorageError::Failed { .. })));
     assert_eq!(lease(bench.store(), "a", 9).len(), 1, "memory has kept it");
     assert_eq!(record(bench.store(), vec![attempt(&leased, "a", START)]), 1, "and the lease");
@@ -96,13 +96,37 @@ fn more_than_one_step_of_a_removed_destination_is_retired() {
     bench.reopen();
     put(bench.store(), batch());
     let leased = lease(bench.store(), "a", 700);
-    let retired = block_on(bench.store().retire_destinations(Vec::new())).unwrap();
+    let retired = retire(bench.store(), &[]).unwrap();
     assert_eq!(retired, 3_000, "parked, held and leased");
     assert!(lease(bench.store(), "a", 9).is_empty());
     assert_eq!(record(bench.store(), vec![attempt(&leased[0], "a", START)]), 0);
     assert_eq!(block_on(bench.store().next_due(&destination("a"))).unwrap(), None);
     let health = block_on(bench.store().health()).unwrap();
     assert_eq!((health.pending_deliveries, health.dead_letters), (0, 3_000));
+}
+
+#[test]
+fn what_is_configured_is_asked_in_the_turn_that_retires() {
+    let bench = Fixture::new();
+    put(bench.store(), commit(START).event(None, &["a"]));
+    let (release, wait) = mpsc::channel::<()>();
+    let held = bench.sqlite().ask_writer(move |_| {
+        assert!(wait.recv().is_err(), "released by dropping the other end");
+        Ok(())
+    });
+    let configured = Arc::new(Mutex::new(Vec::new()));
+    let asked = Arc::clone(&configured);
+    let names = Box::new(move || asked.lock().unwrap().clone());
+    let (held, retired, ()) = block_on(async {
+        tokio::join!(held, bench.store().retire_destinations(names), async {
+            // A reload that comes while the step waits for the writer.
+            configured.lock().unwrap().push(destination("a"));
+            drop(release);
+        })
+    });
+    held.unwrap();
+    assert_eq!(retired.unwrap(), 0);
+    assert_eq!(lease(bench.store(), "a", 9).len(), 1);
 }
 
 #[test]
