@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -49,9 +49,6 @@ use crate::storage::{Configured, Storage};
 use crate::telemetry::Happening as _;
 use crate::telemetry::delivery::{DestinationsRetired, WorkerPanicked};
 
-/// How often the configuration in force is looked at: how late a reload reaches delivery at most.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
 /// How often what is owed to unconfigured destinations is dead-lettered: a request that began
 /// before a reload may still commit deliveries to one.
 const RETIRE_INTERVAL: Duration = Duration::from_secs(60);
@@ -62,19 +59,22 @@ pub struct DeliveryService {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
     current: Arc<ArcSwap<Snapshot>>,
+    swapped: Arc<Notify>,
     calls: Arc<Semaphore>,
 }
 
 impl DeliveryService {
-    /// `calls`: bounds the adapter calls at once, those of ingest among them.
+    /// `swapped`: notified of one after each swap of `current`. `calls`: bounds the adapter calls at
+    /// once, those of ingest among them.
     #[must_use]
     pub fn new(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
         current: Arc<ArcSwap<Snapshot>>,
+        swapped: Arc<Notify>,
         calls: Arc<Semaphore>,
     ) -> Self {
-        Self { storage, clock, current, calls }
+        Self { storage, clock, current, swapped, calls }
     }
 
     /// Runs until `shutdown`, then stops leasing and returns when the attempts under way have
@@ -109,7 +109,7 @@ impl DeliveryService {
                 biased;
                 () = shutdown.cancelled() => {}
                 Some(ended) = keepers.join_next_with_id() => forget(ended, &mut kept),
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                () = self.swapped.notified() => {}
             }
         }
         while let Some(ended) = keepers.join_next_with_id().await {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::adapter::Sandbox;
 use crate::admin::Phase;
@@ -60,6 +60,8 @@ struct Shared {
     /// The main configuration file.
     main: PathBuf,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Tells delivery of each swap of `snapshot`.
+    swapped: Arc<Notify>,
     admin_token: Arc<ArcSwap<Secret>>,
     storage: Arc<dyn Storage>,
     ring: Arc<RefusedRing>,
@@ -169,6 +171,7 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
     Ok(Shared {
         main: options.config.clone(),
         snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+        swapped: Arc::default(),
         admin_token: Arc::new(ArcSwap::from_pointee(config.admin.token.clone())),
         switches: Arc::new(PauseSwitches::new(Arc::clone(&storage) as _)),
         storage,

@@ -17,7 +17,7 @@ use crate::model::{Clock, DestinationName};
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 use crate::telemetry::Happening as _;
-use crate::telemetry::delivery::DestinationUnusable;
+use crate::telemetry::delivery::{DestinationNotStopped, DestinationUnusable};
 use crate::telemetry::ingest::CallTimes;
 
 /// How long an unusable destination is left before it is tried again: its fault may lie outside
@@ -51,8 +51,9 @@ impl Keeper {
             // Before the look: a swap after it must be noticed.
             self.generation.borrow_and_update();
             let mut told = self.generation.clone();
-            let Some(config) = self.config() else { return };
             self.gone.store(false, Ordering::Relaxed);
+            DestinationNotStopped { destination: &self.name }.emit();
+            let Some(config) = self.config() else { return };
             let stop = shutdown.child_token();
             let worker = self.work(config.clone(), stop.clone());
             tokio::pin!(worker);

@@ -21,8 +21,8 @@ use crate::model::{
     RouteSwitch, UnixMillis, Verified,
 };
 use crate::storage::{
-    Claiming, Commit, Committed, Configured, Lane, RequestFilter, RequestSummary, StateView, Storage,
-    StorageError, StorageFuture, StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, Configured, Lane, RequestFilter, RequestSummary, StateView,
+    Storage, StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 
 /// 2024-06-15T11:51:35.807Z.

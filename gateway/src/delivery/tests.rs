@@ -10,6 +10,7 @@ use crate::config::{
 };
 use crate::delivery::testing::{MemoryStorage, Row, RuntimeClock, config, event};
 use crate::model::{DeadLetterReason, DeliveryState, SecretName, SystemClock};
+use crate::telemetry::delivery::DESTINATION_STOPPED;
 
 fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
     let listen = ([127, 0, 0, 1], 0).into();
@@ -74,6 +75,7 @@ fn http(destination: &str, url: &str) -> DestinationConfig {
 struct Bench {
     storage: Arc<MemoryStorage>,
     current: Arc<ArcSwap<Snapshot>>,
+    swapped: Arc<Notify>,
     shutdown: CancellationToken,
     service: JoinSet<()>,
 }
@@ -86,16 +88,23 @@ impl Bench {
     fn start_at(clock: Arc<dyn Clock>, destinations: Vec<DestinationConfig>) -> Self {
         let storage = MemoryStorage::new(Arc::clone(&clock));
         let current = Arc::new(ArcSwap::from_pointee(snapshot(1, destinations)));
+        let swapped = Arc::new(Notify::new());
         let shutdown = CancellationToken::new();
         let mut running = JoinSet::new();
         let service = DeliveryService::new(
             Arc::clone(&storage) as _,
             clock,
             Arc::clone(&current),
+            Arc::clone(&swapped),
             Arc::new(Semaphore::new(1)),
         );
         running.spawn(service.run(shutdown.clone()));
-        Self { storage, current, shutdown, service: running }
+        Self { storage, current, swapped, shutdown, service: running }
+    }
+
+    fn reload(&self, generation: u64, destinations: Vec<DestinationConfig>) {
+        self.current.store(Arc::new(snapshot(generation, destinations)));
+        self.swapped.notify_one();
     }
 
     async fn stop(mut self) {
@@ -143,7 +152,7 @@ async fn a_reload_moves_a_destination_and_brings_new_ones() {
     bench.storage.until_all(is_settled).await;
 
     let next = vec![lines("crm", &path("new.jsonl")), lines("audit", &path("audit.jsonl"))];
-    bench.current.store(Arc::new(snapshot(2, next)));
+    bench.reload(2, next);
     // The service has seen the reload when it delivers for the destination that is new in it.
     bench.storage.owe("audit", 2);
     bench.storage.until_all(is_settled).await;
@@ -186,6 +195,14 @@ async fn answering(
 
 #[tokio::test]
 async fn a_reload_gives_a_destination_that_was_gone_another_chance_without_a_change() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let metrics = recorder.handle();
+    let stopped = |value: u8| {
+        let line = format!("{DESTINATION_STOPPED}{{destination=\"crm\"}} {value}");
+        metrics.render().lines().any(|shown| shown == line)
+    };
+    // All of the test runs on this thread.
+    let _here = metrics::set_default_local_recorder(&recorder);
     let (port, count, _serving) = answering("410 Gone").await;
     let configured = || vec![http("crm", &format!("http://127.0.0.1:{port}/"))];
     let bench = Bench::start(configured());
@@ -193,10 +210,15 @@ async fn a_reload_gives_a_destination_that_was_gone_another_chance_without_a_cha
     bench.storage.owe("crm", 1);
     bench.storage.until_all(is_settled).await;
     assert_eq!(asked(), 1);
+    assert!(stopped(1), "{}", metrics.render());
     let second = bench.storage.owe("crm", 2);
-    bench.current.store(Arc::new(snapshot(2, configured())));
+    bench.reload(2, configured());
     bench.storage.until_all(is_settled).await;
     assert_eq!((asked(), bench.storage.row(second).attempts.len()), (2, 1));
+    bench.reload(3, Vec::new());
+    while !stopped(0) {
+        tokio::task::yield_now().await;
+    }
     bench.stop().await;
 }
 
@@ -212,7 +234,7 @@ async fn a_reload_that_leaves_a_destination_as_it_is_does_not_hold_up_its_delive
     let bench = Bench::start(vec![slow.clone()]);
     bench.storage.owe("slow", 1);
     let _unanswered = silent.accept().await.unwrap();
-    bench.current.store(Arc::new(snapshot(2, vec![slow, lines("audit", &audit)])));
+    bench.reload(2, vec![slow, lines("audit", &audit)]);
     let row = bench.storage.owe("audit", 2);
     while bench.storage.row(row).state != DeliveryState::Delivered {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -227,7 +249,7 @@ async fn a_reload_that_leaves_a_destination_as_it_is_does_not_hold_up_its_delive
 async fn what_is_owed_to_nobody_becomes_a_dead_letter() {
     let bench = Bench::start(Vec::new());
     let id = bench.storage.owe("removed", 1);
-    bench.current.store(Arc::new(snapshot(2, Vec::new())));
+    bench.reload(2, Vec::new());
     bench.storage.until_all(is_settled).await;
     assert_eq!(bench.storage.row(id).state, DeliveryState::DeadLetter);
     bench.stop().await;
@@ -252,11 +274,11 @@ async fn a_destination_that_comes_while_another_is_retired_is_served_and_keeps_w
     let first = storage.owe("removed", 1);
     let owed = storage.owe("new", 2);
     let last = storage.owe("removed", 3);
-    bench.current.store(Arc::new(snapshot(2, Vec::new())));
+    bench.reload(2, Vec::new());
     storage.retirements.add_permits(1);
     tokio::time::timeout(SOON, until_dead(first)).await.expect("the first step");
     // The next step is under way, and held up.
-    bench.current.store(Arc::new(snapshot(3, vec![new])));
+    bench.reload(3, vec![new]);
     let served = tokio::time::timeout(SOON, silent.accept()).await;
     let _unanswered = served.expect("retiring holds up no other destination").unwrap();
     storage.retirements.add_permits(100);
@@ -278,7 +300,7 @@ async fn a_destination_that_cannot_be_used_leaves_its_deliveries_pending_until_i
     // Passes at once: time is paused.
     tokio::time::sleep(Duration::from_secs(3_600)).await;
     assert!(bench.storage.row(id).attempts.is_empty());
-    bench.current.store(Arc::new(snapshot(2, vec![lines("crm", &path)])));
+    bench.reload(2, vec![lines("crm", &path)]);
     bench.storage.until_all(is_settled).await;
     let row = bench.storage.row(id);
     assert_eq!((row.state, row.reason()), (DeliveryState::Delivered, None::<DeadLetterReason>));

@@ -185,6 +185,7 @@ fn start_parts(
         Arc::clone(&shared.storage),
         Arc::clone(&shared.clock),
         Arc::clone(&shared.snapshot),
+        Arc::clone(&shared.swapped),
         Arc::clone(&shared.calls),
     );
     let upkeep = maintenance::Upkeep {

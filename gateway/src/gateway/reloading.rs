@@ -247,6 +247,7 @@ impl Reloading {
         let generation = snapshot.generation;
         let config = Arc::clone(&snapshot.config);
         self.shared.snapshot.store(Arc::new(snapshot));
+        self.shared.swapped.notify_one();
         self.shared.admin_token.store(Arc::new(config.admin.token.clone()));
         if let Some(cache) = cache {
             self.shared.sandbox.use_cache(cache);

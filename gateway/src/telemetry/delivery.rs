@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 
 use super::{Happening, chain};
 use crate::model::{DeadLetterReason, DeliveryId, DestinationName, EventId};
@@ -14,6 +14,8 @@ pub const ATTEMPTS_TOTAL: &str = "sluice_attempts_total";
 pub const DELIVERY_SECONDS: &str = "sluice_delivery_seconds";
 /// Counts deliveries given up, by destination and reason.
 pub const DEAD_LETTERS_TOTAL: &str = "sluice_dead_letters_total";
+/// 1 while a destination that answered 410 is left alone, by destination; 0 while it is served.
+pub const DESTINATION_STOPPED: &str = "sluice_destination_stopped";
 
 /// Registers help texts and units with the metrics recorder.
 pub fn describe() {
@@ -24,6 +26,10 @@ pub fn describe() {
         "Time from a request's receipt to the delivery of an event it brought."
     );
     metrics::describe_counter!(DEAD_LETTERS_TOTAL, "Deliveries given up, by reason.");
+    metrics::describe_gauge!(
+        DESTINATION_STOPPED,
+        "Whether a destination answered 410 and is left alone until the next reload."
+    );
 }
 
 /// One attempt delivered its event.
@@ -173,11 +179,24 @@ pub(crate) struct DestinationGone<'a> {
 
 impl Happening for DestinationGone<'_> {
     fn emit(self) {
+        gauge!(DESTINATION_STOPPED, "destination" => self.destination.to_string()).set(1.0);
         tracing::warn!(
             destination = self.destination.as_str(),
             "The destination answered 410 Gone and is stopped. Its deliveries wait for the next \
              reload or restart."
         );
+    }
+}
+
+/// A destination is served, or no longer configured: in neither case it is stopped.
+#[derive(Debug)]
+pub(crate) struct DestinationNotStopped<'a> {
+    pub(crate) destination: &'a DestinationName,
+}
+
+impl Happening for DestinationNotStopped<'_> {
+    fn emit(self) {
+        gauge!(DESTINATION_STOPPED, "destination" => self.destination.to_string()).set(0.0);
     }
 }
 

@@ -15,8 +15,8 @@ use sluice::model::{
     Rejection, RequestId, RouteName, RouteSwitch, UnixMillis, VerdictRecord,
 };
 use sluice::storage::{
-    Claiming, Commit, Committed, Configured, Lane, LaneId, RequestFilter, RequestSummary, StateView, Storage,
-    StorageError, StorageFuture, StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, Configured, Lane, LaneId, RequestFilter, RequestSummary,
+    StateView, Storage, StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 use tokio::sync::{Semaphore, watch};
 

@@ -15,8 +15,8 @@ use crate::model::{
     RouteName, RouteSwitch, UnixMillis,
 };
 use crate::storage::{
-    Claiming, Commit, Committed, Configured, Lane, RequestFilter, RequestSummary, StateView, Storage,
-    StorageError, StorageFuture, StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, Configured, Lane, RequestFilter, RequestSummary, StateView,
+    Storage, StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 
 impl Storage for SqliteStorage {
