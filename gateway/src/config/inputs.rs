@@ -121,18 +121,20 @@ impl Inputs {
     #[must_use]
     pub fn watched(&self) -> Watched {
         let mut entries = BTreeSet::new();
-        let folders = self.patterns.iter().map(|(folder, _)| folder);
-        for path in self.present().iter().chain(folders) {
-            walk(path, &mut entries);
+        for path in self.present() {
+            walk(&path, &mut entries);
         }
         let patterns = self.patterns.iter();
-        let patterns = patterns.map(|(folder, pattern)| (here(folder), pattern.clone())).collect();
+        let patterns = patterns
+            .map(|(folder, pattern)| (walk(folder, &mut entries), pattern.clone()))
+            .collect();
         Watched { entries, patterns }
     }
 }
 
 /// Where a change can be one of an input: at each file, and at each link on the way to it. A
-/// mounted `ConfigMap` is changed by moving such a link.
+/// mounted `ConfigMap` is changed by moving such a link. Every path is absolute, as a watcher tells
+/// it, and a folder has one name: where links lead to it, the one without them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watched {
     /// Entries of folders.
@@ -144,8 +146,9 @@ impl Watched {
     /// The folders to watch.
     #[must_use]
     pub fn folders(&self) -> BTreeSet<PathBuf> {
-        let of_entries = self.entries.iter().filter_map(|entry| entry.parent().map(here));
-        of_entries.chain(self.patterns.iter().map(|(folder, _)| folder.clone())).collect()
+        let of_entries = self.entries.iter().filter_map(|entry| entry.parent());
+        let of_patterns = self.patterns.iter().map(|(folder, _)| folder.as_path());
+        of_entries.chain(of_patterns).map(Path::to_owned).collect()
     }
 
     /// Whether a change of `path`, an entry of one of [`Self::folders`], can be one of an input.
@@ -161,19 +164,21 @@ impl Watched {
     }
 }
 
-/// Notes the entry of `path` itself, and that of every link on the way to it.
-fn walk(path: &Path, entries: &mut BTreeSet<PathBuf>) {
-    let mut path = path.to_owned();
+/// Notes the entry of `path` itself, and that of every link on the way to it. Returns where it
+/// leads.
+fn walk(path: &Path, entries: &mut BTreeSet<PathBuf>) -> PathBuf {
+    let mut path = absolute(path);
     for _ in 0..LINKS_MAX {
         let Some((link, rest)) = first_link(&path) else { break };
         let Ok(points_to) = fs::read_link(&link) else { break };
         let beside = link.parent().unwrap_or(Path::new("")).join(points_to);
-        entries.insert(entry(&link));
+        entries.insert(link);
         path = beside.join(rest);
         // `join` with nothing leaves a final slash, which would name what the link points to.
         path = path.components().collect();
     }
-    entries.insert(entry(&path));
+    entries.insert(path.clone());
+    path
 }
 
 /// The first prefix of a path that is a link, and what comes after it.
@@ -190,17 +195,11 @@ fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
     None
 }
 
-/// A path as the watcher tells it: its folder as [`Watched::folders`] names it.
-fn entry(path: &Path) -> PathBuf {
-    match (path.parent(), path.file_name()) {
-        (Some(folder), Some(name)) => here(folder).join(name),
-        _ => path.to_owned(),
-    }
-}
-
-/// A folder by a name that is never empty.
-fn here(folder: &Path) -> PathBuf {
-    if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() }
+/// A path as the watcher tells it. Where the working directory is gone, nothing relative to it can
+/// be watched, nor is it there.
+fn absolute(path: &Path) -> PathBuf {
+    // An empty path is the working directory here, and an error there.
+    std::path::absolute(Path::new(".").join(path)).unwrap_or_else(|_| path.to_owned())
 }
 
 fn add(digest: &mut Context, part: &[u8]) {

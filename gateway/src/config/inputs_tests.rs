@@ -145,9 +145,31 @@ fn a_loop_of_links_ends() {
 }
 
 #[test]
-fn a_relative_path_lies_in_the_folder_that_it_is_named_from() {
-    let inputs = Inputs::of_main(Path::new("no-such-file.toml"));
+fn a_folder_that_a_link_leads_to_is_watched_by_one_name() {
+    let bench = Bench::new();
+    fs::write(bench.at("routes/a.toml"), "").unwrap();
+    symlink("routes", bench.at("linked")).unwrap();
+    let mut inputs = Inputs::default();
+    inputs.add_pattern(&bench.at("linked"), "*.toml");
     let watched = inputs.watched();
-    assert_eq!(watched.folders(), BTreeSet::from([PathBuf::from(".")]));
-    assert!(watched.concerns(Path::new("./no-such-file.toml")));
+    let folders = BTreeSet::from([bench.folder.path().to_owned(), bench.at("routes")]);
+    assert_eq!(watched.folders(), folders);
+    for name in ["linked", "routes/a.toml", "routes/new.toml"] {
+        assert!(watched.concerns(&bench.at(name)), "{name}");
+    }
+}
+
+#[test]
+fn a_relative_path_is_watched_by_its_absolute_name() {
+    let here = std::env::current_dir().unwrap();
+    for main in ["no-such-file.toml", "./no-such-file.toml", "no-folder/no-such-file.toml"] {
+        let mut inputs = Inputs::of_main(Path::new(main));
+        let folder = Path::new(main).parent().unwrap();
+        inputs.add_pattern(folder, "*.wasm");
+        let watched = inputs.watched();
+        assert!(watched.folders().contains(&here.join(folder)), "{main}: {watched:?}");
+        assert!(watched.folders().iter().all(|folder| folder.is_absolute()), "{watched:?}");
+        assert!(watched.concerns(&here.join(main)), "{main}: {watched:?}");
+        assert!(watched.concerns(&here.join(folder).join("new.wasm")), "{main}: {watched:?}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What makes the gateway reload, and what it tells of it.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,33 @@ async fn a_mounted_config_map_is_taken_up_when_its_link_is_swapped() {
     accepts(&gateway, "trn:vkyc:swapped").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn files_named_by_a_relative_path_are_watched_too() {
+    let home = home();
+    // In the home's folder, as `run --config sluice.toml` with the rest of its arguments.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$1\" \"$2\" \"${3##*/}\" \"$4\" \"$5\""]);
+    command.arg(sluice_tests::artifacts::gateway().unwrap());
+    let gateway = home.start_by(command, &[("SLUICE_LOG", "info")]).await.unwrap();
+
+    home.replace("routes/hostile.toml", hostile_route("one")).unwrap();
+    by_files(&gateway, 1, "route `hostile` added").await;
+
+    // The first half parses. It is never applied while the file is open, however long that is.
+    let text = home.config_text().unwrap();
+    let (first, rest) = text.split_at(text.find("[routes.vkyc]").unwrap());
+    let mut open = fs::File::create(home.config()).unwrap();
+    open.write_all(first.as_bytes()).unwrap();
+    let told = "are open for writing: nothing is applied";
+    gateway.wait_for_log(told, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(gateway.last_reload().await.unwrap(), 2, "half a file was applied");
+    open.write_all(rest.replace("[routes.vkyc]", "[routes.vkyc]\nbody_max = \"2MiB\"").as_bytes())
+        .unwrap();
+    drop(open);
+    by_files(&gateway, 2, "`body_max` 1.0 MiB → 2.0 MiB").await;
+    accepts(&gateway, "trn:vkyc:relative").await;
+}
+
 /// Runs `sluice reload` against a gateway that bound port 0.
 fn reload(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String, String) {
     let admin = format!("http://{}/", gateway.admin());
@@ -169,7 +197,7 @@ async fn a_dry_run_tells_what_would_change_and_changes_nothing() {
     let text = home.config_text().unwrap();
     let mut open = fs::OpenOptions::new().write(true).open(home.config()).unwrap();
     let longer = format!("{}{}", text, hostile_route("one"));
-    std::io::Write::write_all(&mut open, longer.as_bytes()).unwrap();
+    open.write_all(longer.as_bytes()).unwrap();
 
     let (code, told, problems) = reload(&home, &gateway, &["--dry-run"]);
     assert_eq!(code, Some(0), "{problems}");
