@@ -33,7 +33,8 @@ use std::path::Path;
 pub use allow::AllowFrom;
 pub(crate) use bounded::{FileError, read_file};
 pub(crate) use check::routes::TOKEN_ROLE;
-pub(crate) use check::secrets::{TOKEN_BYTES_MIN, check_header_text, check_token};
+pub(crate) use check::secrets::TOKEN_BYTES_MIN;
+pub use check::secrets::{SecretUse, Unfit};
 pub(crate) use check::sections::COMPONENT_BYTES_MAX;
 pub use checked::{
     AdapterConfig, AdminConfig, Config, Delivery, DestinationConfig, DestinationKind, ForwardedBy,

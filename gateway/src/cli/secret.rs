@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{CommandError, ConfigArgument, complain, print};
 use crate::config::{
-    RoutePath, SecretPlace, SecretPlaces, SecretValue, TOKEN_BYTES_MIN, create_secret, read_secret,
+    RoutePath, SecretPlace, SecretPlaces, SecretValue, Unfit, create_secret, read_secret,
     rotate_secret, secret_places,
 };
 use crate::model::{Clock as _, RouteName, SecretName, SystemClock};
@@ -112,12 +112,12 @@ fn rotate(arguments: &RotateArguments) -> Result<(), CommandError> {
         Some(file) => given(file)?,
         None => like_the_one_before(file)?,
     };
-    if !tokens.is_empty() && value.expose().len() < TOKEN_BYTES_MIN {
-        let message = format!("a token needs at least {TOKEN_BYTES_MIN} bytes");
-        return Err(anyhow!(message).into());
+    if let Some(Unfit { fault, help }) = places.unfit(name, &value) {
+        let refused = format!("the new value of the secret `{name}` would be refused: it {fault}");
+        return Err(anyhow!("{refused}; {help}").into());
     }
-    let now = SystemClock.now();
-    let rotated = rotate_secret(file, &value, *overlap, now)
+    let is_fit = |value: &SecretValue| places.unfit(name, value).is_none();
+    let rotated = rotate_secret(file, &value, *overlap, SystemClock.now(), is_fit)
         .with_context(|| format!("rotating the secret `{name}`"))?;
     complain(&match rotated.old_until {
         Some(until) => format!("the value before is good until {until}"),

@@ -8,7 +8,7 @@ mod deliver_to;
 mod destinations;
 mod limits;
 mod listeners;
-mod names;
+pub(super) mod names;
 pub(super) mod path;
 pub(crate) mod routes;
 pub(crate) mod secrets;

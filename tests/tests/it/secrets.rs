@@ -203,6 +203,72 @@ async fn a_route_gets_its_first_token_and_its_buyer_the_url() {
     assert!(!url.ends_with(path.as_str()), "the same token");
 }
 
+/// A home in which every use of a secret that the gateway itself makes is made.
+fn every_use() -> Home {
+    let ledger = "signing_secret = \"key\"\nheaders = { authorization = { secret = \"login\" } }";
+    let buyer = "[routes.buyer]\npath = \"/in/{token}\"\nplugin = \"payout-matcher\"\n\
+                 secrets = { token = \"buyer\" }\ndeliver_to = [\"ledger\"]\n";
+    HomeBuilder::new()
+        .plugin("payout-matcher")
+        .unwrap()
+        .secret("buyer", "0123456789abcdef-buyer")
+        .secret("key", "0123456789abcdef-signing-key")
+        .secret("login", "Bearer 1")
+        .toml(buyer)
+        .http_destination("ledger", "http://127.0.0.1:1/", ledger)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn a_value_that_the_gateway_would_refuse_is_refused_and_changes_nothing() {
+    let home = every_use();
+    let check = || home.sluice(&["check", "--config", "sluice.toml"]).unwrap().status.code();
+    let value_file = home.folder().join("value");
+    for (name, wrong, said, right) in [
+        ("admin-token", "abc", "it has a value of fewer than 16 bytes", "0123456789abcdef-new"),
+        ("admin-token", "0123456789abcdef\n\n", "cannot be sent in a header", "0123456789abcde-3"),
+        (
+            "buyer",
+            "abc",
+            "it has a value of fewer than 16 bytes; make one with",
+            "fedcba9876543210",
+        ),
+        ("key", "abc", "it has a value of fewer than 24 bytes", "fedcba9876543210-signing-key"),
+        ("key", "whsec_AAAA", "of 24 to 64 bytes", "0123456789-3-signing-key"),
+        ("login", "Bearer \u{e4}", "it cannot be sent in a header", "Bearer 2"),
+    ] {
+        let file = home.folder().join("secrets").join(name);
+        let before = std::fs::read(&file).unwrap();
+        let rotate = ["secret", "rotate", name, "--value-file", "value"];
+        std::fs::write(&value_file, wrong).unwrap();
+        let output = home.sluice(&rotate).unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}: {told}");
+        assert!(told.contains(said), "{name}: {told}");
+        assert!(!told.contains(wrong), "{told}");
+        assert_eq!(std::fs::read(&file).unwrap(), before, "{name}");
+        std::fs::write(&value_file, right).unwrap();
+        done(&home.sluice(&rotate).unwrap());
+        assert_eq!(check(), Some(0), "{name}");
+        // A random one too.
+        done(&home.sluice(&["secret", "rotate", name]).unwrap());
+        assert_eq!(check(), Some(0), "{name}");
+    }
+}
+
+#[test]
+fn a_rotation_mends_a_secret_that_the_gateway_refuses() {
+    let home = every_use();
+    let check = || home.sluice(&["check", "--config", "sluice.toml"]).unwrap().status.code();
+    std::fs::write(home.folder().join("secrets/admin-token"), "abc").unwrap();
+    assert_eq!(check(), Some(78));
+    let output = home.sluice(&["secret", "rotate", "admin-token"]).unwrap();
+    assert!(text(&output.stderr).contains("the value before is refused"), "{output:?}");
+    assert_eq!(done(&output).len(), 43);
+    assert_eq!(check(), Some(0));
+}
+
 #[test]
 fn what_cannot_be_done_is_told_with_its_remedy() {
     let home = home();

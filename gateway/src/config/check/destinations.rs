@@ -12,7 +12,7 @@ use super::super::section::{Bounds, Section, array, duration, shown, string, tab
 use super::super::suggest::list_help;
 use super::super::{Location, Problems, SecretValue, Secrets};
 use super::names::Names;
-use super::secrets::{check_header_text, check_signing_key};
+use super::secrets::SecretUse;
 use super::sections::DEADLINE_MIN;
 use crate::model::DestinationName;
 
@@ -134,7 +134,7 @@ fn http(
     let format = section.choice("format", &formats, problems).unwrap_or_default();
     let signing_secret = section.node("signing_secret").and_then(|node| {
         let secret = names.secret(node, secrets, problems)?;
-        check_signing_key(secret, &node.at, problems);
+        SecretUse::SigningKey.check(secret, &node.at, problems);
         Some(secret.clone())
     });
     let headers = headers(section, names, secrets, problems);
@@ -207,7 +207,7 @@ fn header_value(
             let named = section.required("secret", "the name of a secret", problems);
             section.finish(&[], problems);
             let secret = names.secret(named?, secrets, problems)?;
-            check_header_text(secret, &named?.at, problems);
+            SecretUse::Header.check(secret, &named?.at, problems);
             secret.versions.first().map(|version| Arc::new(version.value.clone()))
         }
         Value::Invalid => None,

@@ -9,14 +9,14 @@ use crate::model::{AdapterName, DestinationName, SecretName};
 
 /// All names that the files declare, also of what is wrong in itself: using such a name is not a
 /// second problem.
-pub(super) struct Names<'t> {
+pub(in crate::config) struct Names<'t> {
     adapters: Vec<&'t str>,
     destinations: Vec<&'t str>,
     secrets: Vec<&'t str>,
 }
 
 impl<'t> Names<'t> {
-    pub(super) fn declared(root: &'t Table) -> Self {
+    pub(in crate::config) fn declared(root: &'t Table) -> Self {
         let keys = |section: &str| match root.0.get(section).map(|entry| &entry.node.value) {
             Some(Value::Table(table)) => table.0.keys().map(String::as_str).collect(),
             _ => Vec::new(),
@@ -62,7 +62,7 @@ impl<'t> Names<'t> {
 
     /// The secret that a node names. The text is told only where it is nearly a known name: it
     /// may be the secret itself, put where its name belongs.
-    pub(super) fn secret<'s>(
+    pub(in crate::config) fn secret<'s>(
         &self,
         node: &Node,
         secrets: &'s Secrets,

@@ -12,7 +12,7 @@ use super::super::raw::Node;
 use super::super::section::{Bounds, Section, shown, string, table};
 use super::super::{AllowFrom, Location, Problems, Secret, Secrets};
 use super::names::Names;
-use super::secrets::check_token;
+use super::secrets::SecretUse;
 use super::sections::{BODY_MAX, DEADLINE_MIN};
 use super::{adapters, deliver_to, limits, path};
 use crate::model::{AdapterName, Answer, RouteName};
@@ -163,7 +163,7 @@ fn secrets(
     for (role, entry) in &table.0 {
         let secret = scope.names.secret(&entry.node, scope.secrets, problems);
         if let (TOKEN_ROLE, Some(secret)) = (role.as_str(), secret) {
-            check_token(secret, &entry.node.at, problems);
+            SecretUse::Token.check(secret, &entry.node.at, problems);
         }
         secrets.insert(role.clone(), secret.cloned());
     }

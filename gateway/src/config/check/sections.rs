@@ -12,7 +12,7 @@ use super::super::section::{Bounds, Section, path, shown};
 use super::super::{Inputs, Problems, Secret, Secrets, TrustedProxies};
 use super::listeners;
 use super::names::Names;
-use super::secrets::{check_header_text, check_token};
+use super::secrets::SecretUse;
 use crate::model::BODY_BYTES_MAX;
 
 const KIB: u64 = 1 << 10;
@@ -124,7 +124,22 @@ pub(in crate::config) fn public_url(
     Some(url)
 }
 
-pub(super) fn admin_listen(section: &mut Section<'_>, problems: &mut Problems) -> SocketAddr {
+/// What the admin side's token has to be fit for.
+pub(in crate::config) const ADMIN_TOKEN_USES: [SecretUse; 2] =
+    [SecretUse::Token, SecretUse::Header];
+
+/// Where the secret of the admin side is named.
+pub(in crate::config) fn admin_token_name<'t>(
+    section: &mut Section<'t>,
+    problems: &mut Problems,
+) -> Option<&'t Node> {
+    section.required("token_secret", "the name of a secret under `[secrets]`", problems)
+}
+
+pub(in crate::config) fn admin_listen(
+    section: &mut Section<'_>,
+    problems: &mut Problems,
+) -> SocketAddr {
     // Only this machine, until the operator says otherwise.
     let default = SocketAddr::from(([127, 0, 0, 1], 9090));
     let Some((at, text)) = section.string("listen", problems) else { return default };
@@ -141,11 +156,11 @@ pub(super) fn admin_token(
     secrets: &Secrets,
     problems: &mut Problems,
 ) -> Option<Secret> {
-    let help = "the name of a secret under `[secrets]`";
-    let node = section.required("token_secret", help, problems)?;
+    let node = admin_token_name(section, problems)?;
     let secret = names.secret(node, secrets, problems)?;
-    check_token(secret, &node.at, problems);
-    check_header_text(secret, &node.at, problems);
+    for fit in ADMIN_TOKEN_USES {
+        fit.check(secret, &node.at, problems);
+    }
     Some(secret.clone())
 }
 

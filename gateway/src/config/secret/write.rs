@@ -60,7 +60,8 @@ pub fn create(path: &Path, value: &SecretValue) -> Result<(), SecretFileError> {
 }
 
 /// Makes `value` the newest of a secret's values. Those before it are good until `now` and
-/// `overlap`, or until they would have expired anyway; those that have expired are taken out.
+/// `overlap`, or until they would have expired anyway; those that have expired are taken out, and
+/// so are those that are not fit (`is_fit`), for which the gateway would refuse all of them.
 ///
 /// Two rotations of one file come one after the other.
 ///
@@ -72,6 +73,7 @@ pub fn rotate(
     value: &SecretValue,
     overlap: Duration,
     now: UnixMillis,
+    is_fit: impl Fn(&SecretValue) -> bool,
 ) -> Result<Rotated, SecretFileError> {
     let failed = |source| SecretFileError::Write { path: path.to_owned(), source };
     // Where it is a link, what it leads to is replaced, and the link stays.
@@ -86,11 +88,11 @@ pub fn rotate(
     }
     let end = now.after(overlap);
     let until = |version: &SecretVersion| version.expires_at.map_or(end, |at| at.min(end));
-    let good = before.iter().map(|version| (&version.value, until(version)));
+    let is_good = |old: &SecretVersion| until(old) > now && is_fit(&old.value);
     // The same value again, as when a rotation is taken back, is good as the newest alone.
-    let good = good.filter(|(old, until)| *until > now && old.expose() != value.expose());
+    let good = before.iter().filter(|old| is_good(old) && old.value.expose() != value.expose());
     let mut versions = vec![(value, None)];
-    versions.extend(good.map(|(old, until)| (old, Some(until))));
+    versions.extend(good.map(|old| (&old.value, Some(until(old)))));
     if versions.len() > VERSIONS_MAX {
         return Err(SecretFileError::TooMany);
     }
@@ -99,7 +101,7 @@ pub fn rotate(
         return Err(SecretFileError::TooLarge);
     }
     replace(&path, &text).map_err(failed)?;
-    let newest_until = before.first().map(until).filter(|until| *until > now);
+    let newest_until = before.first().filter(|newest| is_good(newest)).map(until);
     Ok(Rotated { still_good: versions.len() - 1, old_until: newest_until })
 }
 

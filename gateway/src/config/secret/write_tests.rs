@@ -5,6 +5,16 @@ use super::*;
 const NOW: UnixMillis = UnixMillis(1_750_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// Rotates a secret that any value is fit for.
+fn rotate(
+    path: &Path,
+    value: &SecretValue,
+    overlap: Duration,
+    now: UnixMillis,
+) -> Result<Rotated, SecretFileError> {
+    super::rotate(path, value, overlap, now, |_| true)
+}
+
 fn value(text: &str) -> SecretValue {
     SecretValue::new(text.as_bytes().to_vec())
 }
@@ -61,22 +71,34 @@ fn the_old_value_stays_good_for_the_overlap_and_expired_ones_go() {
 }
 
 #[test]
+fn a_value_that_is_not_fit_does_not_stay_beside_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    create(&path, &value("first")).unwrap();
+    rotate(&path, &value("no"), DAY, NOW).unwrap();
+    let is_fit = |value: &SecretValue| value.expose() != b"no";
+    let rotated = super::rotate(&path, &value("third"), DAY, NOW, is_fit).unwrap();
+    assert_eq!(rotated, Rotated { still_good: 1, old_until: None });
+    assert_eq!(read(&path), [pair("third", None), pair("first", Some(86_400_000))]);
+}
+
+#[test]
 fn what_cannot_be_rotated_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
-    let rotate = |text: &str| rotate(&path, &value(text), DAY, NOW);
-    assert!(matches!(rotate("a"), Err(SecretFileError::Write { .. })), "it is not there");
+    let to = |text: &str| rotate(&path, &value(text), DAY, NOW);
+    assert!(matches!(to("a"), Err(SecretFileError::Write { .. })), "it is not there");
     create(&path, &value("0")).unwrap();
-    assert!(matches!(rotate(""), Err(SecretFileError::Empty)));
-    assert!(matches!(rotate("0"), Err(SecretFileError::Same)));
+    assert!(matches!(to(""), Err(SecretFileError::Empty)));
+    assert!(matches!(to("0"), Err(SecretFileError::Same)));
     for number in 1..VERSIONS_MAX {
-        super::rotate(&path, &value(&number.to_string()), DAY, NOW).unwrap();
+        rotate(&path, &value(&number.to_string()), DAY, NOW).unwrap();
     }
-    assert!(matches!(rotate("one more"), Err(SecretFileError::TooMany)));
-    assert!(matches!(rotate(&"x".repeat(70_000)), Err(SecretFileError::TooMany)));
+    assert!(matches!(to("one more"), Err(SecretFileError::TooMany)));
+    assert!(matches!(to(&"x".repeat(70_000)), Err(SecretFileError::TooMany)));
     assert_eq!(read(&path).len(), VERSIONS_MAX);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(rotate("open"), Err(SecretFileError::Unreadable(_))));
+    assert!(matches!(to("open"), Err(SecretFileError::Unreadable(_))));
 }
 
 #[test]

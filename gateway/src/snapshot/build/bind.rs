@@ -4,7 +4,7 @@ use super::Settings;
 use crate::adapter::{Description, SecretRole, SettingIs, Travels};
 use crate::config::{
     AdapterConfig, Config, DestinationKind, Location, Problems, RouteAuth, RouteConfig, Secret,
-    TOKEN_BYTES_MIN, TOKEN_ROLE, check_header_text, check_token, join_key, list_help, name_help,
+    SecretUse, TOKEN_BYTES_MIN, TOKEN_ROLE, join_key, list_help, name_help,
 };
 use crate::model::Answer;
 use crate::snapshot::BoundRoute;
@@ -49,8 +49,8 @@ impl Binding<'_> {
     fn check_secret(&self, role: &SecretRole, secret: &Secret, problems: &mut Problems) {
         let at = || self.place(&join_key("secrets", &role.role));
         match &role.travels {
-            Travels::Header { .. } => check_header_text(secret, &at(), problems),
-            Travels::Query { .. } => check_token(secret, &at(), problems),
+            Travels::Header { .. } => SecretUse::Header.check(secret, &at(), problems),
+            Travels::Query { .. } => SecretUse::Token.check(secret, &at(), problems),
             Travels::Body | Travels::Key => {}
         }
     }
