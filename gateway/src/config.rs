@@ -8,6 +8,7 @@
 //! Invariant: no module but this one reads a configuration file, an environment variable or a
 //! secret's file.
 
+mod admin_place;
 mod allow;
 mod bounded;
 mod check;
@@ -30,6 +31,7 @@ mod trusted;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub use admin_place::{AdminPlace, admin_place};
 pub use allow::AllowFrom;
 pub(crate) use bounded::{FileError, read_file};
 pub(crate) use check::routes::TOKEN_ROLE;
@@ -90,7 +92,11 @@ pub fn load_with(
 /// Reads the configuration whose main file is `path`, and tells what it was read from.
 #[must_use]
 pub fn read(path: &Path) -> Reading {
-    read_with(path, &|variable| std::env::var_os(variable))
+    read_with(path, &environment)
+}
+
+fn environment(variable: &str) -> Option<OsString> {
+    std::env::var_os(variable)
 }
 
 fn read_with(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Reading {
@@ -116,7 +122,24 @@ fn read_with(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Rea
 ///
 /// Where it cannot be read as a secret; in words that hold none of it.
 pub fn read_secret(path: &Path) -> Result<SecretValue, String> {
-    let versions = secret::read::from_file(path).map_err(|error| error.message)?;
+    newest(path, secret::read::from_file(path))
+}
+
+/// As [`read_secret`], from a copy of the file that is for one who presents the secret: whoever
+/// made it decides who may read it, and it may be a pipe.
+///
+/// # Errors
+///
+/// As [`read_secret`].
+pub fn read_secret_copy(path: &Path) -> Result<SecretValue, String> {
+    newest(path, secret::read::from_copy(path))
+}
+
+fn newest(
+    path: &Path,
+    versions: Result<Vec<SecretVersion>, secret::read::Unreadable>,
+) -> Result<SecretValue, String> {
+    let versions = versions.map_err(|error| error.message)?;
     let newest = versions.into_iter().next().map(|version| version.value);
     newest.ok_or_else(|| format!("`{}` holds no value", path.display()))
 }

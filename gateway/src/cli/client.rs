@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use clap::Args;
 use hyper::body::{Body, Frame};
@@ -14,7 +14,7 @@ use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::{CommandError, ConfigArgument};
-use crate::config::{self, SecretValue};
+use crate::config::{SecretUse, SecretValue, Unfit, admin_place, read_secret_copy};
 
 /// How long one question to a running gateway may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
@@ -39,7 +39,8 @@ pub(super) struct AdminArguments {
     /// Base URL of the admin listener, instead of `admin.listen` of the configuration.
     #[arg(long, value_name = "URL", requires = "token_file")]
     admin: Option<url::Url>,
-    /// File that holds the bearer token, instead of `admin.token_secret` of the configuration.
+    /// File that holds the bearer token, instead of `admin.token_secret` of the configuration: the
+    /// secret's own, or a copy of it.
     #[arg(long, value_name = "FILE", requires = "admin")]
     token_file: Option<PathBuf>,
 }
@@ -92,12 +93,14 @@ impl AdminArguments {
     pub(super) fn client(&self) -> Result<AdminClient, CommandError> {
         let (base, token) = match (&self.admin, &self.token_file) {
             (Some(base), Some(file)) => {
-                let text = std::fs::read(file)
-                    .with_context(|| format!("reading the token file {}", file.display()))?;
-                (base.clone(), SecretValue::new(text.trim_ascii().to_vec()))
+                let token = read_secret_copy(file).map_err(|problem| anyhow!(problem));
+                (base.clone(), token.context("reading the token file")?)
             }
             _ => self.configured()?,
         };
+        if let Some(Unfit { fault, help }) = SecretUse::Header.unfit(&token) {
+            return Err(anyhow!("the admin token {fault}; {help}").into());
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -112,14 +115,10 @@ impl AdminArguments {
     }
 
     fn configured(&self) -> Result<(url::Url, SecretValue), CommandError> {
-        let config = config::load(&self.config.config)?;
-        let base = url::Url::parse(&format!("http://{}/", config.admin.listen))
+        let place = admin_place(&self.config.config)?;
+        let base = url::Url::parse(&format!("http://{}/", place.listen))
             .context("making the address of the admin listener")?;
-        let token = config.admin.token.versions.first().map(|version| version.value.clone());
-        let Some(token) = token else {
-            return Err(anyhow::anyhow!("the admin token has no value").into());
-        };
-        Ok((base, token))
+        Ok((base, place.token))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The command line, against a running gateway and against wrong configurations.
 
 use std::process::Output;
+use std::time::Duration;
 
 use sluice_tests::provider::vkyc_payload;
 use sluice_tests::{Gateway, Home, HomeBuilder};
@@ -62,6 +63,79 @@ async fn a_gateway_that_does_not_run_is_said_so() {
     let asked = home.sluice(&arguments).unwrap();
     assert_eq!(asked.status.code(), Some(1));
     assert!(text(&asked.stderr).contains("is it running?"), "{}", text(&asked.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_gateway_can_be_asked_while_its_files_are_wrong() {
+    let home = vkyc_home();
+    let gateway = home.start_with(&[]).await.unwrap();
+    let listen = format!("[admin]\nlisten = \"{}\"", gateway.admin());
+    let right = home.config_text().unwrap();
+    let found = right.replace("[admin]\nlisten = \"127.0.0.1:0\"", &listen);
+    let secret = "[secrets]\nlost = { file = \"secrets/lost\" }";
+    for (part, wrong) in [
+        ("[secrets]", secret),
+        ("[routes.vkyc]", "[routes.vkyc]\nno_such_key = 1"),
+        ("[routes.vkyc]", "[routes.vkyc]\nbody_max = "),
+        ("[routes.vkyc]", "[routes.vkyc"),
+    ] {
+        std::fs::write(home.folder().join("wrong.toml"), found.replace(part, wrong)).unwrap();
+        let checked = home.sluice(&["check", "--config", "wrong.toml"]).unwrap();
+        assert_eq!(checked.status.code(), Some(78), "{wrong}");
+        for asked in [&["routes"][..], &["requests", "list"], &["state", "list"]] {
+            let answer = home.sluice(&[asked, &["--config", "wrong.toml"]].concat()).unwrap();
+            assert!(answer.status.success(), "{wrong}: {asked:?}: {}", text(&answer.stderr));
+        }
+    }
+    // What is wrong is then told by the gateway, which reads its own files.
+    home.replace("sluice.toml", right.replace("[secrets]", secret)).unwrap();
+    let answer = home.sluice(&["reload", "--config", "wrong.toml"]).unwrap();
+    let told = text(&answer.stderr);
+    assert_eq!(answer.status.code(), Some(78), "{told}");
+    assert!(told.contains("secrets.lost.file: there is no file"), "{told}");
+    assert!(told.ends_with("refused: generation 1 serves on\n"), "{told}");
+
+    // Where the admin side itself cannot be found, that is told and nothing else.
+    for (part, wrong, said) in [
+        ("\"admin-token\"\n", "\"admin-tokem\"\n", "admin.token_secret: there is no secret"),
+        ("\"secrets/admin-token\"", "\"secrets/lost\"", "secrets.admin-token.file: there is no"),
+    ] {
+        let text_of = found.replace(part, wrong).replace("[routes.vkyc]", "[routes.vkyc]\nx = 1");
+        std::fs::write(home.folder().join("wrong.toml"), text_of).unwrap();
+        let answer = home.sluice(&["routes", "--config", "wrong.toml"]).unwrap();
+        let told = text(&answer.stderr);
+        assert_eq!(answer.status.code(), Some(78), "{told}");
+        assert!(told.contains(said) && told.ends_with("\n1 problem\n"), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_file_is_read_as_a_secret_is_whoever_else_may_read_it() {
+    let home = vkyc_home();
+    let gateway = home.start_with(&[]).await.unwrap();
+    let admin = format!("http://{}/", gateway.admin());
+    let rotated = home.sluice(&["secret", "rotate", "admin-token"]).unwrap();
+    assert!(rotated.status.success(), "{}", text(&rotated.stderr));
+    let secret = std::fs::read(home.folder().join("secrets/admin-token")).unwrap();
+    assert!(secret.starts_with(b"#sluice-secrets 1\n"));
+    std::fs::write(home.folder().join("copy"), &secret).unwrap();
+    std::fs::write(home.folder().join("plain"), rotated.stdout).unwrap();
+    for file in ["secrets/admin-token", "copy", "plain"] {
+        sluice_tests::wait_until("the new token", Duration::from_secs(60), || async {
+            let asked = ["routes", "--admin", &admin, "--token-file", file];
+            let answer = home.sluice(&asked).unwrap();
+            let told = text(&answer.stderr);
+            // Until the gateway has seen the new value.
+            assert!(answer.status.success() || told.contains("401"), "{file}: {told}");
+            answer.status.success().then_some(())
+        })
+        .await
+        .unwrap();
+    }
+    std::fs::write(home.folder().join("wrong"), "0123456789abcdef\n\n").unwrap();
+    let asked = ["routes", "--admin", &admin, "--token-file", "wrong"];
+    let told = text(&home.sluice(&asked).unwrap().stderr);
+    assert!(told.contains("the admin token cannot be sent in a header"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,8 +48,17 @@ fn unreadable(message: impl Into<String>, help: &str) -> Unreadable {
 
 /// Reads a secret's file.
 pub(in crate::config) fn from_file(path: &Path) -> Result<Vec<SecretVersion>, Unreadable> {
-    let bytes = private(path, 0o600)?;
-    parse(&bytes).map_err(|Unreadable { message, help }| Unreadable {
+    values(path, &private(path, 0o600)?)
+}
+
+/// Reads a copy of a secret's file, whoever may read it beside us. A pipe is waited for.
+pub(in crate::config) fn from_copy(path: &Path) -> Result<Vec<SecretVersion>, Unreadable> {
+    let bytes = File::open(path).and_then(read_bounded);
+    values(path, &bounded(path, bytes.map_err(|error| cannot_read(path, error))?)?)
+}
+
+fn values(path: &Path, bytes: &[u8]) -> Result<Vec<SecretVersion>, Unreadable> {
+    parse(bytes).map_err(|Unreadable { message, help }| Unreadable {
         message: format!("`{}` {message}", path.display()),
         help,
     })
@@ -78,8 +87,12 @@ pub(in crate::config) fn private(path: &Path, mode: u32) -> Result<Zeroizing<Vec
         ));
     }
     let bytes = read_bounded(file).map_err(|error| cannot_read(path, error))?;
+    bounded(path, bytes)
+}
+
+fn bounded(path: &Path, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
     if bytes.len() > FILE_BYTES_MAX {
-        return Err(unreadable(format!("`{shown}` is larger than 64KiB"), ""));
+        return Err(unreadable(format!("`{}` is larger than 64KiB", path.display()), ""));
     }
     Ok(bytes)
 }
