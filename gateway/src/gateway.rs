@@ -33,7 +33,8 @@ use crate::service_manager::Handed;
 use crate::snapshot::{self, OnBrokenAdapter, Snapshot};
 use crate::storage::sqlite::{SqliteOptions, SqliteStorage};
 use crate::storage::{Claiming, Storage, StorageError};
-use crate::telemetry::{self, LogControl, Metrics};
+use crate::telemetry::reload::Hinted;
+use crate::telemetry::{self, Happening as _, LogControl, Metrics};
 
 /// What the command line decides.
 #[derive(Clone, Debug)]
@@ -158,7 +159,7 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
         OnBrokenAdapter::ServeTheRest,
     )?;
     for hint in snapshot.hints(clock.now()) {
-        tracing::info!(hint = %hint, "The configuration works, and may still not be meant so.");
+        Hinted { hint: &hint }.emit();
     }
     let storage = SqliteStorage::open(
         &config.storage.sqlite_path,

@@ -1,12 +1,13 @@
 //! One immutable configuration as the gateway runs it: checked values, loaded adapters, bound
 //! routes. A request holds one from its first byte to its answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::adapter::{Adapter, Receive};
 use crate::config::{
-    self, Config, Keys, Outline, Part, Problem, Problems, RouteConfig, Said, join_key,
+    self, Config, Delivery, Keys, Outline, Part, Problem, Problems, RouteConfig, Said, join_key,
+    list_help,
 };
 use crate::model::{AdapterName, Answer, RouteName, UnixMillis};
 use crate::telemetry::reload::Alive;
@@ -87,7 +88,47 @@ impl Snapshot {
                 hints.push(at, message, Some(help));
             }
         }
+        self.unmatched_types(&mut hints);
         hints.sort(&self.config.files);
         hints.0
+    }
+
+    /// The hints that the snapshot before did not have: an operator is told each once.
+    #[must_use]
+    pub fn new_hints(&self, before: &Self, now: UnixMillis) -> Vec<Problem> {
+        let told = |hint: &Problem| (hint.at.key.clone(), hint.message.clone());
+        let before: BTreeSet<_> = before.hints(now).iter().map(told).collect();
+        let mut hints = self.hints(now);
+        hints.retain(|hint| !before.contains(&told(hint)));
+        hints
+    }
+
+    /// Types in `deliver_to` that no event has which the plugin describes.
+    fn unmatched_types(&self, hints: &mut Problems) {
+        let of_routes = self.routes.values().map(|route| {
+            let key = format!("routes.{}", route.config.name);
+            (key, &route.config.deliver_to, &route.config.at, route.adapter.description())
+        });
+        let of_adapters = self.adapters.iter().filter_map(|(name, adapter)| {
+            let config = self.config.adapters.get(name)?;
+            let key = format!("adapters.{name}");
+            Some((key, &config.deliver_to, &config.at, adapter.description()))
+        });
+        for (key, deliver_to, at, plugin) in of_routes.chain(of_adapters) {
+            let kinds = || plugin.events.iter().map(|event| event.kind.as_str());
+            // One that describes no events says nothing of what it makes.
+            let Some(help) = list_help(kinds()) else { continue };
+            for (entry, delivery) in deliver_to.iter().enumerate() {
+                for (number, pattern) in delivery.types.iter().enumerate() {
+                    if kinds().any(|kind| Delivery::is_match(pattern, kind)) {
+                        continue;
+                    }
+                    let key = format!("{key}.deliver_to.{entry}.types.{number}");
+                    let at = self.config.sources.get(&key).unwrap_or(at);
+                    let message = format!("matches no event of plugin `{}`", plugin.name);
+                    hints.push(at, message, Some(help.clone()));
+                }
+            }
+        }
     }
 }

@@ -320,11 +320,16 @@ impl Delivery {
     /// Whether an event of this type goes there.
     #[must_use]
     pub fn wants(&self, kind: &str) -> bool {
-        self.types.is_empty()
-            || self.types.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => kind.starts_with(prefix),
-                None => kind == pattern,
-            })
+        self.types.is_empty() || self.types.iter().any(|pattern| Self::is_match(pattern, kind))
+    }
+
+    /// Whether one entry of `types` matches an event's type.
+    #[must_use]
+    pub fn is_match(pattern: &str, kind: &str) -> bool {
+        match pattern.strip_suffix('*') {
+            Some(prefix) => kind.starts_with(prefix),
+            None => kind == pattern,
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::reload::{Ask, AskKind, Change, Fared, ReloadRecord, Reloads, Trigger,
 use crate::service_manager;
 use crate::snapshot::{self, Snapshot};
 use crate::storage::Claiming;
-use crate::telemetry::reload::{ReloadRefused, Reloaded};
+use crate::telemetry::reload::{Hinted, ReloadRefused, Reloaded};
 use crate::telemetry::{Happening as _, chain};
 
 /// How often a reload that was asked for begins again because files changed while they were read.
@@ -246,6 +246,7 @@ impl Reloading {
         let Ready { snapshot, cache, changes, bound } = ready;
         let generation = snapshot.generation;
         let config = Arc::clone(&snapshot.config);
+        let hints = snapshot.new_hints(&under.serving, self.shared.clock.now());
         self.shared.snapshot.store(Arc::new(snapshot));
         self.shared.swapped.notify_one();
         self.shared.admin_token.store(Arc::new(config.admin.token.clone()));
@@ -267,6 +268,9 @@ impl Reloading {
         let took = under.began.elapsed();
         let trigger = under.trigger;
         Reloaded { trigger, generation, changes: &changes, took }.emit();
+        for hint in &hints {
+            Hinted { hint }.emit();
+        }
         let record = under.record(&self.shared, (Fared::Applied, generation), changes, Vec::new());
         self.reloads.history().keep(record)
     }

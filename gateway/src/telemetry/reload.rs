@@ -83,6 +83,25 @@ impl Happening for Started {
     }
 }
 
+/// What is in force works, and may still not be what was meant.
+#[derive(Debug)]
+pub(crate) struct Hinted<'a> {
+    pub(crate) hint: &'a Problem,
+}
+
+impl Happening for Hinted<'_> {
+    fn emit(self) {
+        let Problem { at, message, help } = self.hint;
+        tracing::warn!(
+            place = at.place(),
+            key = at.key,
+            message,
+            help = help.as_deref().unwrap_or_default(),
+            "The configuration works, and may still not be meant so."
+        );
+    }
+}
+
 /// A new generation is in force.
 #[derive(Debug)]
 pub(crate) struct Reloaded<'a> {

@@ -1,10 +1,13 @@
 //! The command line, against a running gateway and against wrong configurations.
 
-use std::process::Output;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use sluice_tests::provider::vkyc_payload;
-use sluice_tests::{Gateway, Home, HomeBuilder};
+use sluice_tests::{Gateway, Home, HomeBuilder, artifacts};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -172,6 +175,82 @@ fn an_unknown_secret_role_and_an_empty_secret_are_refused_by_name() {
     let home = HomeBuilder::new().vkyc(&[]).unwrap().secret("nothing", "").build().unwrap();
     let told = refused(&home);
     assert!(told.contains("secrets.nothing") && told.contains("empty"), "{told}");
+}
+
+/// What stands in quotes after each `key = ` of a text.
+fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
+    let begin = format!("{key} = \"");
+    text.split(&begin).skip(1).filter_map(|rest| rest.split('"').next()).collect()
+}
+
+/// What `check` says of a configuration of `config/`, in a folder that has all that it names.
+fn checked_example(main: &Path, change: impl Fn(&str) -> String) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let plugins = artifacts::plugin("vkyc").unwrap();
+    std::os::unix::fs::symlink(plugins.parent().unwrap(), at("plugins")).unwrap();
+    std::fs::create_dir(at("routes")).unwrap();
+    let put = |name: &str, content: &str| {
+        std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+        std::fs::write(at(name), content).unwrap();
+        std::fs::set_permissions(at(name), Permissions::from_mode(0o600)).unwrap();
+    };
+    let source = main.parent().unwrap();
+    let included = std::fs::read_dir(source.join("routes")).into_iter().flatten();
+    let included = included.map(|entry| entry.unwrap().path());
+    let included = included.filter(|path| path.extension().is_some_and(|name| name == "toml"));
+    for file in included.chain([main.to_owned()]) {
+        let text = change(&std::fs::read_to_string(&file).unwrap());
+        // The digest is that of no component.
+        let lines = text.lines().filter(|line| !line.starts_with("digest"));
+        put(
+            file.strip_prefix(source).unwrap().to_str().unwrap(),
+            &lines.collect::<Vec<_>>().join("\n"),
+        );
+        for secret in values(&text, "file") {
+            // A path in an included file is taken from its folder.
+            let beside = file.strip_prefix(source).unwrap().with_file_name(secret);
+            put(beside.to_str().unwrap(), "0123456789abcdef0123456789abcdef");
+        }
+        let pair = sluice_tests::tls::Pair::new().unwrap();
+        for (key, pem) in [("certificate", &pair.certificate), ("key", &pair.key)] {
+            for name in values(&text, key) {
+                put(name, pem);
+            }
+        }
+    }
+    let mut check = Command::new(artifacts::gateway().unwrap());
+    check.args(["check", "--config"]).arg(at(main.file_name().unwrap().to_str().unwrap()));
+    check.env("LEDGER_LOGIN", "Bearer 1").output().unwrap()
+}
+
+#[test]
+fn every_example_is_right_with_its_plugins_and_its_filters_match_their_events() {
+    const UNMATCHED: &str = "matches no event of plugin";
+    let config = artifacts::workspace().join("config");
+    let entries = std::fs::read_dir(config.join("examples")).unwrap();
+    let mut mains: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    for path in &mut mains {
+        if path.is_dir() {
+            path.push("sluice.toml");
+        }
+    }
+    mains.push(config.join("sluice.toml"));
+    for main in &mains {
+        let checked = checked_example(main, str::to_owned);
+        let told = text(&checked.stdout);
+        assert!(checked.status.success(), "{}: {}", main.display(), text(&checked.stderr));
+        assert!(!told.contains(UNMATCHED), "{}: {told}", main.display());
+    }
+    // The control, and what an operator is told.
+    let main = config.join("examples/http-destination.toml");
+    let wrong = |text: &str| text.replace("co.hyperverge.vkyc.*", "sluice.vkyc.*");
+    let told = text(&checked_example(&main, wrong).stdout);
+    let line = told.lines().position(|line| line.contains(UNMATCHED)).expect(&told);
+    let lines: Vec<&str> = told.lines().skip(line).take(2).collect();
+    let at = "routes.vkyc.deliver_to.1.types.0: matches no event of plugin `vkyc`";
+    assert!(lines[0].starts_with("hint: ") && lines[0].ends_with(at), "{told}");
+    assert!(lines[1].contains("one of: `co.hyperverge.vkyc."), "{told}");
 }
 
 #[test]

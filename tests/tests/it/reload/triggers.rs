@@ -129,6 +129,26 @@ async fn files_named_by_a_relative_path_are_watched_too() {
     accepts(&gateway, "trn:vkyc:relative").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_meant_is_told_at_the_start_and_once_at_a_reload() {
+    const HINT: &str = "matches no event of plugin `vkyc`";
+    let home = home();
+    let gateway = home.start_with(&[("SLUICE_LOG", "warn")]).await.unwrap();
+    assert!(!gateway.log().unwrap().contains(HINT));
+    let filter = "deliver_to = [{ destination = \"events\", types = [\"sluice.*\"] }]";
+    home.edit("deliver_to = [\"events\"]", filter).unwrap();
+    let told = gateway.wait_for_log(HINT, Duration::from_secs(60)).await.unwrap();
+    assert!(told.contains("WARN") && told.contains("routes.vkyc.deliver_to.0.types.0"), "{told}");
+    assert!(told.contains("one of: `co.hyperverge.vkyc."), "{told}");
+    home.edit("[ingest]\n", "[ingest]\nbody_max = \"2MiB\"\n").unwrap();
+    by_files(&gateway, 2, "`body_max` 1.0 MiB → 2.0 MiB").await;
+    assert_eq!(gateway.log().unwrap().matches(HINT).count(), 1);
+    gateway.terminate().await.unwrap();
+
+    let gateway = home.start_with(&[("SLUICE_LOG", "warn")]).await.unwrap();
+    assert_eq!(gateway.log().unwrap().matches(HINT).count(), 1);
+}
+
 /// Runs `sluice reload` against a gateway that bound port 0.
 fn reload(home: &Home, gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String, String) {
     let admin = format!("http://{}/", gateway.admin());
