@@ -25,7 +25,10 @@ pub enum AttemptError {
     /// Connected, but no answer came: the destination may or may not have taken the event.
     #[error("the exchange with the destination broke off")]
     BrokenOff(#[source] reqwest::Error),
-    #[error("the destination's name resolves only to addresses that are not allowed")]
+    #[error(
+        "the destination's name resolves only to addresses that are not allowed, set `allow_private = \
+     true` if that is meant"
+    )]
     AddressDenied,
     #[error("the destination answered {status}")]
     Refused { status: StatusCode, retry_after: Option<Duration> },

@@ -12,7 +12,10 @@ const ADDRESSES_MAX: usize = 16;
 
 /// A name resolved, and none of its addresses may be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the destination's name resolves only to addresses that are not allowed")]
+#[error(
+    "the destination's name resolves only to addresses that are not allowed, set `allow_private = \
+     true` if that is meant"
+)]
 pub(super) struct AddressDenied;
 
 /// The system's resolver, with the addresses that the policy forbids left out.

@@ -313,7 +313,10 @@ async fn localhost_is_dialled_and_a_name_that_points_inwards_is_not() {
         client: client(&url, AddressPolicy::Public, &config).unwrap(),
         ..destination(&config)
     };
-    check_kind(&judged.attempt(&event(1)).await, "address_denied", &"public only");
+    let denied = judged.attempt(&event(1)).await;
+    check_kind(&denied, "address_denied", &"public only");
+    let told = denied.unwrap_err().to_string();
+    assert!(told.contains("set `allow_private = true` if that is meant"), "{told}");
     assert_eq!(peer.requests().len(), 1);
 }
 
