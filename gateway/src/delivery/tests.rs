@@ -12,7 +12,7 @@ use crate::delivery::testing::{MemoryStorage, Row, RuntimeClock, config, event};
 use crate::model::{DeadLetterReason, DeliveryState, SecretName, SystemClock};
 use crate::telemetry::delivery::DESTINATION_STOPPED;
 
-fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
+pub(super) fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
     let listen = ([127, 0, 0, 1], 0).into();
     let version = SecretVersion { value: SecretValue::new(b"token".to_vec()), expires_at: None };
     let config = Config {

@@ -82,7 +82,7 @@ impl AdapterDestination {
             if conflicts >= CONFLICTS_MAX && lane.is_none() {
                 match timeout_at(deadline, self.storage.lane(&self.adapter)).await {
                     Ok(Ok(entered)) => lane = Some(entered),
-                    Ok(Err(error)) => return self.refused(&error).await,
+                    Ok(Err(error)) => return self.refused(None, &error).await,
                     Err(_late) => break,
                 }
             }
@@ -101,7 +101,7 @@ impl AdapterDestination {
                 Ok(Some(Committed::Contended)) => conflicts += CONFLICTS_MAX,
                 // Somebody else has been given it.
                 Ok(None) => return Ok(Carried::Left),
-                Err(error) => return self.refused(&error).await,
+                Err(error) => return self.refused(lane, &error).await,
             }
             CallConflicted { adapter: &self.adapter, in_lane: lane.is_some() }.emit();
         }
@@ -113,8 +113,14 @@ impl AdapterDestination {
     }
 
     /// Nothing is stored, or nobody knows: the lease tells, when it ends. What storage cannot do
-    /// however often it is asked goes by the schedule.
-    async fn refused(&self, error: &StorageError) -> Result<Carried, AttemptError> {
+    /// however often it is asked goes by the schedule. The lane is given on before anything is waited
+    /// for: others can use it.
+    async fn refused(
+        &self,
+        lane: Option<Lane>,
+        error: &StorageError,
+    ) -> Result<Carried, AttemptError> {
+        drop(lane);
         match error {
             StorageError::Failed { detail } => {
                 return Err(AttemptError::NotStored { detail: detail.clone() });
@@ -265,5 +271,40 @@ impl Making<'_> {
             data: made.data,
         };
         NewEvent { event, key: made.key, destinations }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::testing::{MemoryStorage, RuntimeClock, name};
+    use crate::delivery::tests::snapshot;
+    use crate::storage::LaneId;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_is_given_on_before_the_pause_that_follows_a_refusal() {
+        let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::start());
+        let adapter = AdapterName::new("payouts").unwrap();
+        let destination = AdapterDestination {
+            storage: MemoryStorage::new(Arc::clone(&clock)),
+            clock,
+            current: Arc::new(ArcSwap::from_pointee(snapshot(1, Vec::new()))),
+            calls: Arc::new(Semaphore::new(1)),
+            destination: name("payouts"),
+            call_times: CallTimes::new(adapter.clone()),
+            adapter,
+            timeout: Duration::from_secs(15),
+        };
+        for error in [StorageError::Busy, StorageError::Full] {
+            let began = Instant::now();
+            let (end, ended) = tokio::sync::oneshot::channel();
+            let lane = Lane::new(LaneId(1), move || {
+                end.send(Instant::now()).ok();
+            });
+            let carried = destination.refused(Some(lane), &error).await;
+            assert!(matches!(carried, Ok(Carried::Left)), "{carried:?}");
+            assert_eq!(began.elapsed(), REFUSED_PAUSE);
+            assert_eq!(ended.await.unwrap(), began, "{error}");
+        }
     }
 }
