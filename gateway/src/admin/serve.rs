@@ -27,7 +27,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// ever; whoever is served longer connects again.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
-/// The same, where it is a backup that is served: what a large store takes on a slow line.
+/// The same, where a backup is served or state imported: what a large store takes on a slow line.
 const LONG_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// How often it is looked whether a long answer is still under way.
@@ -164,16 +164,62 @@ async fn serve(stream: TcpStream, peer: IpAddr, router: Router, stopping: Cancel
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let served = async {
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => {}
+            ended = &mut connection => return ended,
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
     let ended = tokio::select! {
         biased;
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        ended = &mut connection => ended,
+        ended = served => ended,
         () = long.lifetime() => Ok(()),
     };
     if let Err(error) = ended {
         tracing::debug!(error = crate::telemetry::chain(&error), "An admin connection broke off.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Longer than any connection may live. Time is paused: it passes at once.
+    const FOR_EVER: Duration = Duration::from_secs(48 * 60 * 60);
+
+    /// A connection, and how it is served.
+    async fn served(router: Router) -> (TcpStream, CancellationToken, JoinSet<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let (stopping, mut serving) = (CancellationToken::new(), JoinSet::new());
+        serving.spawn(serve(stream, peer.ip(), router, stopping.clone()));
+        (client, stopping, serving)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_no_more_is_cut_off_also_after_the_listener_has_moved() {
+        // More than the kernel holds.
+        let endless = || async { Body::from(vec![0; 64 << 20]) };
+        for moved in [false, true] {
+            let router = Router::new().route("/", get(endless));
+            let (mut client, stopping, mut serving) = served(router).await;
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            client.read_u8().await.unwrap();
+            let began = tokio::time::Instant::now();
+            if moved {
+                stopping.cancel();
+            }
+            let ended = tokio::time::timeout(FOR_EVER, serving.join_next()).await;
+            ended.expect("a lifetime").unwrap().unwrap();
+            assert!(began.elapsed() <= CONNECTION_LIFETIME, "{:?}", began.elapsed());
+        }
     }
 }

@@ -354,3 +354,32 @@ async fn a_refused_request_is_verified_again_and_told_what_became_of_it() {
     assert_eq!(ask(&id(4).to_string()).await.0, 404);
     assert_eq!(ask("no-id").await.0, 400);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_import_that_makes_progress_is_not_cut_off() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    // At one in 20 s they outlive every other connection.
+    const ENTRIES: usize = 36;
+    let desk = Desk::start().await;
+    let mut stream = tokio::net::TcpStream::connect(desk.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/state/payouts HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         authorization: Bearer {TOKEN}\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut send = async |line: &str| {
+        let chunk = format!("{:x}\r\n{line}\n\r\n", line.len() + 1);
+        stream.write_all(chunk.as_bytes()).await.unwrap();
+    };
+    send(r#"{"sluice_state":1,"adapter":"payouts","state_version":3}"#).await;
+    for number in 0..ENTRIES {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        send(&format!(r#"{{"key":"call/{number}","json":1}}"#)).await;
+    }
+    send(&format!(r#"{{"entries":{ENTRIES}}}"#)).await;
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"entries\":36"), "{answer}");
+}

@@ -18,11 +18,12 @@ use crate::config::{DestinationConfig, DestinationKind, Location, RetryConfig};
 use crate::model::{
     AdapterName, AttemptRecord, Clock, DeadLetterReason, DeliveryId, DeliveryState,
     DestinationName, Event, EventId, IdempotencyKey, LeasedDelivery, RequestId, RouteName,
-    RouteSwitch, UnixMillis, Verified,
+    RouteSwitch, StateEntry, UnixMillis, Verified,
 };
 use crate::storage::{
-    Claiming, Commit, Committed, Configured, Lane, RequestFilter, RequestSummary, StateView,
-    Storage, StorageError, StorageFuture, StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, Configured, ImportBegun, ImportRefused, Lane, Operated,
+    RequestFilter, RequestSummary, StateImport, StateView, Storage, StorageError, StorageFuture,
+    StorageHealth, StoredRequest,
 };
 
 /// 2024-06-15T11:51:35.807Z.
@@ -190,7 +191,24 @@ impl MemoryStorage {
 
 const NOT_HERE: StorageError = StorageError::Closed;
 
-impl crate::storage::Operated for MemoryStorage {}
+impl Operated for MemoryStorage {
+    fn begin_import(&self, _: AdapterName, _: u32, _: bool) -> StorageFuture<'_, ImportBegun<'_>> {
+        Box::pin(async { Ok(ImportBegun::Begun(Box::new(Forgotten))) })
+    }
+}
+
+/// An import that takes everything and keeps nothing.
+struct Forgotten;
+
+impl StateImport for Forgotten {
+    fn add(&mut self, _: Vec<StateEntry>) -> StorageFuture<'_, Option<usize>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn finish(&mut self) -> StorageFuture<'_, Result<(), ImportRefused>> {
+        Box::pin(async { Ok(Ok(())) })
+    }
+}
 
 impl Storage for MemoryStorage {
     fn commit(&self, _commit: Commit) -> StorageFuture<'_, Committed> {

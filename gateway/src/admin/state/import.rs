@@ -3,17 +3,18 @@
 use std::mem;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header;
+use axum::{Extension, Json};
 use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{EntryLine, FORMAT, Foot, Head, LINE_BYTES_MAX};
 use super::{Problem, Shared, no_state};
+use crate::admin::serve::LongAnswer;
 use crate::model::{AdapterName, StateEntry, UnixMillis};
 use crate::storage::{ImportBegun, ImportRefused, StateImport};
 
@@ -49,6 +50,7 @@ pub(in crate::admin) struct Imported {
 /// Takes the lines of an export. All of it becomes the adapter's state at once, or nothing.
 pub(in crate::admin) async fn import(
     State(admin): State<Shared>,
+    Extension(long): Extension<LongAnswer>,
     Path(adapter): Path<String>,
     query: Result<Query<ImportQuery>, QueryRejection>,
     body: Body,
@@ -61,6 +63,8 @@ pub(in crate::admin) async fn import(
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with_header(header::RETRY_AFTER, 5_u16));
     };
+    // As long as it takes: a file that stops coming ends it.
+    let _under_way = long.begin();
     let mut lines = Lines::of(body);
     let imported = run(&admin, &adapter, replace, &mut lines).await;
     match &imported {
