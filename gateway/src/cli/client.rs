@@ -253,8 +253,8 @@ impl AdminClient {
 
     fn unexpected(status: StatusCode, body: &[u8]) -> CommandError {
         let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |key| body.get(key).and_then(serde_json::Value::as_str).unwrap_or("");
-        anyhow::anyhow!("the gateway answered {status}: {} {}", text("title"), text("detail"))
-            .into()
+        let detail = body.get("detail").and_then(serde_json::Value::as_str);
+        let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+        anyhow!("the gateway answered {status}{detail}").into()
     }
 }

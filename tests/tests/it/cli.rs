@@ -54,6 +54,19 @@ async fn requests_are_listed_and_shown_refused_ones_included() {
     let unknown = requests(&home, &gateway, &["show", "not-an-id"]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(text(&unknown.stderr).contains("requests list"), "{}", text(&unknown.stderr));
+    assert_eq!(requests(&home, &gateway, &["lits"]).status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_answers_is_told_once() {
+    let home = vkyc_home();
+    let gateway = home.start().await.unwrap();
+    let admin = format!("http://{}/", gateway.admin());
+    let asked = ["pause", "nope", "--admin", &admin, "--token-file", "secrets/admin-token"];
+    let told = text(&home.sluice(&asked).unwrap().stderr);
+    let expected = "sluice: the gateway answered 404 Not Found: there is no route `nope`; \
+                    `sluice routes` lists them\n";
+    assert_eq!(told, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
-//! The page of each bundled adapter, `docs/adapters/<name>.md`, is what its `describe` says.
+//! What the documentation lists is what there is: each bundled adapter's page,
+//! `docs/adapters/<name>.md`, is what its `describe` says.
 
 mod fields;
+mod metrics;
 mod page;
 
 use std::fs;
