@@ -65,6 +65,56 @@ fn both_units_are_understood() {
     }
 }
 
+/// The values of a key in one section of the unit.
+fn set_in(unit: &str, section: &str, key: &str) -> Vec<String> {
+    let (_, rest) = unit.split_once(&format!("[{section}]\n")).unwrap();
+    let lines = rest.lines().take_while(|line| !line.starts_with('['));
+    let values = lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    values.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_gateway_is_started_again_unless_its_configuration_is_wrong() {
+    let unit = std::fs::read_to_string(shipped("sluice.service")).unwrap();
+    let home = HomeBuilder::new().toml("no_such_key = 1\n").build().unwrap();
+    let run = home.sluice(&["run", "--config", "sluice.toml"]).unwrap();
+    let code = run.status.code().unwrap().to_string();
+    assert_eq!(set_in(&unit, "Service", "RestartPreventExitStatus"), [code]);
+    assert_eq!(set_in(&unit, "Service", "Restart"), ["on-failure"]);
+    assert_eq!(set_in(&unit, "Unit", "StartLimitIntervalSec"), ["0"]);
+}
+
+#[test]
+fn what_the_unit_says_prepares_a_machine() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("bin")).unwrap();
+    let at = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let unit = std::fs::read_to_string(shipped("sluice.service")).unwrap();
+    let commands = unit.lines().filter_map(|line| line.strip_prefix("#     "));
+    // Users and services are the machine's; all else is done below another root, by whoever runs this.
+    let commands =
+        commands.filter(|line| !line.starts_with("useradd") && !line.starts_with("systemctl"));
+    let mut script = commands.collect::<Vec<_>>().join("\n");
+    let plugins = sluice_tests::artifacts::plugin("vkyc").unwrap();
+    for (theirs, ours) in [
+        ("/etc/sluice", at("etc").as_str()),
+        ("/usr/local/bin", &at("bin")),
+        ("-o root -g sluice ", ""),
+        ("-o sluice -g sluice ", ""),
+        ("target/release/sluice", sluice_tests::artifacts::gateway().unwrap().to_str().unwrap()),
+        ("target/plugins", plugins.parent().unwrap().to_str().unwrap()),
+        ("config/sluice.toml", shipped("sluice.toml").to_str().unwrap()),
+    ] {
+        assert!(script.contains(theirs), "{theirs}: {script}");
+        script = script.replace(theirs, ours);
+    }
+    let path = format!("{}:{}", at("bin"), std::env::var("PATH").unwrap());
+    let done = Command::new("sh").args(["-euc", &script]).env("PATH", path).output().unwrap();
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{script}\n{}", String::from_utf8_lossy(&done.stderr));
+    assert!(told.starts_with("ok: 3 routes, 3 adapters, 1 destination"), "{told}");
+}
+
 /// The system calls of each of systemd's sets, sets within sets resolved.
 fn sets() -> BTreeMap<String, BTreeSet<String>> {
     let text = String::from_utf8(systemd_analyze(&["syscall-filter"]).stdout).unwrap();
