@@ -29,6 +29,9 @@ pub enum Fault {
     WriterHangs,
     /// What storage has written is never synced.
     SyncerHangs,
+    /// Let one client's unfinished bodies hold every request in flight, and its silent connections
+    /// every place: breaks promise 9.
+    ShareNothing,
     /// Keep no account of a connection of HTTP/2: breaks promise 9.
     KeepNoAccount,
 }
@@ -107,6 +110,7 @@ impl Fault {
             Ok("spin-on-accept") => Some(Self::SpinOnAccept),
             Ok("wait-at-accept") => Some(Self::WaitAtAccept),
             Ok("commit-in-parts") => Some(Self::CommitInParts),
+            Ok("share-nothing") => Some(Self::ShareNothing),
             Ok("keep-no-account") => Some(Self::KeepNoAccount),
             Ok("writer-hangs") => Some(Self::WriterHangs),
             Ok("syncer-hangs") => Some(Self::SyncerHangs),

@@ -2,9 +2,9 @@
 //!
 //! A request passes, in this order: the connection's deadlines (`connection`, `phase`), the bound
 //! of requests in flight, the strict layer (`strict`), its route (`route`), admission (`admission`),
-//! the size and reading of its body (`body`), masking, the adapter call and the commit (`call`). Every step can end it,
-//! and where it ends decides what the sender gets (`answer`) and what the operator sees
-//! (`refused`, `telemetry::ingest`).
+//! the size and reading of its body (`body`, within the client's share), masking, the adapter call
+//! and the commit (`call`). Every step can end it, and where it ends decides what the sender gets
+//! (`answer`) and what the operator sees (`refused`, `telemetry::ingest`).
 //!
 //! Invariants:
 //! - 2xx is answered only after the commit it reports, or with the paused answer of a route.
@@ -29,6 +29,7 @@ mod door;
 mod handler;
 mod http2;
 mod listener;
+mod occupants;
 mod phase;
 mod refused;
 mod route;
@@ -44,14 +45,15 @@ use hyper::server::conn::http1;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use self::admission::Load;
 pub use self::admission::PauseSwitches;
+use self::admission::{Bodies, Load};
 pub use self::again::{Again, Reverifier};
 use self::bound::{Bound, Count};
 use self::descriptors::connections_max;
 pub(crate) use self::descriptors::raise_limit;
 pub(crate) use self::door::set_access;
 pub use self::listener::Listener;
+use self::occupants::Occupants;
 pub use self::refused::{
     RING_BODY_BYTES_MAX, RING_BYTES_MAX, RING_ENTRIES_MAX, RefusedFilter, RefusedRequest,
     RefusedRing,
@@ -111,7 +113,10 @@ struct Shared {
     ring: Arc<RefusedRing>,
     switches: Arc<PauseSwitches>,
     connections: Arc<Bound>,
+    occupants: Arc<Occupants>,
     in_flight: Count,
+    /// Those in flight whose bodies are awaited.
+    bodies: Bodies,
     load: Load,
     protocol: http1::Builder,
     gauges: Gauges,
@@ -141,7 +146,9 @@ impl Ingest {
             ring,
             switches,
             connections: Arc::new(connections),
+            occupants: Arc::default(),
             in_flight: Count::default(),
+            bodies: Bodies::default(),
             load: Load::new(calls),
             protocol: connection::protocol(),
             gauges: Gauges::default(),

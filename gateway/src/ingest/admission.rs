@@ -5,12 +5,14 @@
 //! call, and only what was found verified is charged to it: so a stranger with a wrong secret can
 //! use up what is theirs, and never what is the provider's.
 //!
-//! Before all of that stands the bound of requests in flight, and before the call its turn (`load`).
+//! Before all of that stands the bound of requests in flight, before a body that did not come with
+//! its head the client's share of them (`bodies`), and before the call its turn (`load`).
 //!
 //! Nothing here knows an adapter, and only the switches know storage. What is set or counted here
 //! belongs to no snapshot, so a reload loses none of it. A route without limits costs one look at
 //! an empty option.
 
+mod bodies;
 mod clients;
 mod limiters;
 mod limits;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 use http::{HeaderValue, StatusCode};
 
+pub(super) use bodies::{Bodies, Share, Unfinished};
 pub(super) use limiters::{Limiters, LimitsByRoute};
 pub(super) use limits::RouteLimits;
 use limits::{Left, UsedUp};

@@ -10,6 +10,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, timeout_at};
 
+use super::admission::{Share, Unfinished};
+
 /// Until then a body may be as slow as it likes: `body_rate_min` counts after it.
 const RATE_GRACE: Duration = Duration::from_secs(1);
 
@@ -48,15 +50,21 @@ pub(super) enum BodyFault {
     /// Declared or found to be larger than it may be.
     TooLarge,
     TooSlow,
+    /// It did not come with its head, and its client has as many of that kind as it may.
+    TooMany,
     /// Bad framing, or it ended early.
     Broken,
 }
 
 /// Reads a whole body. Nothing is read of one that declares too large a size, and of others at
-/// most one frame beyond the bound.
+/// most one frame beyond the bound. Who waits for more of it does so within the client's `share`.
 ///
 /// Cancel safe: a dropped call has read part of the body and nothing else.
-pub(super) async fn read<B>(mut body: B, bounds: Bounds) -> Result<Bytes, BodyFault>
+pub(super) async fn read<B>(
+    mut body: B,
+    bounds: Bounds,
+    share: Share<'_>,
+) -> Result<Bytes, BodyFault>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -64,7 +72,8 @@ where
         return Err(BodyFault::TooLarge);
     }
     let mut whole = Whole::default();
-    while let Some(frame) = next(&mut body, bounds.due(whole.len())).await? {
+    let mut waiting = None;
+    while let Some(frame) = next(&mut body, bounds.due(whole.len()), share, &mut waiting).await? {
         // Trailers are nobody's concern.
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > bounds.size_max.saturating_sub(whole.len()) {
@@ -75,15 +84,25 @@ where
     Ok(whole.into_bytes())
 }
 
-async fn next<B>(body: &mut B, due: Instant) -> Result<Option<Frame<Bytes>>, BodyFault>
+async fn next<'s, B>(
+    body: &mut B,
+    due: Instant,
+    share: Share<'s>,
+    waiting: &mut Option<Unfinished<'s>>,
+) -> Result<Option<Frame<Bytes>>, BodyFault>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    // Most bodies arrive with their heads; only those that do not cost a timer.
+    // Most bodies arrive with their heads; only those that do not cost a timer, and are counted.
     let ready = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
     let frame = match ready {
         Poll::Ready(frame) => frame,
-        Poll::Pending => timeout_at(due, body.frame()).await.map_err(|_| BodyFault::TooSlow)?,
+        Poll::Pending => {
+            if waiting.is_none() {
+                *waiting = Some(share.take().ok_or(BodyFault::TooMany)?);
+            }
+            timeout_at(due, body.frame()).await.map_err(|_| BodyFault::TooSlow)?
+        }
     };
     frame.transpose().map_err(|_| BodyFault::Broken)
 }
@@ -128,6 +147,7 @@ mod tests {
     use http_body_util::Full;
     use proptest::prelude::*;
 
+    use super::super::admission::Bodies;
     use super::*;
 
     fn bounds(size_max: usize) -> Bounds {
@@ -158,11 +178,15 @@ mod tests {
     }
 
     fn run(body: impl Body<Data = Bytes> + Unpin, bounds: Bounds) -> Result<Bytes, BodyFault> {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(read(body, bounds))
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(read(
+            body,
+            bounds,
+            Share::new(&Bodies::default(), client(), 8),
+        ))
+    }
+
+    fn client() -> std::net::IpAddr {
+        [192, 0, 2, 1].into()
     }
 
     #[test]
@@ -189,6 +213,29 @@ mod tests {
         let silent = Scripted { frames: VecDeque::from([frame()]), ends: false };
         let brief = Bounds { deadline: Duration::from_millis(20), ..bounds(10) };
         assert_eq!(run(silent, brief), Err(BodyFault::TooSlow));
+    }
+
+    #[test]
+    fn only_a_body_that_is_waited_for_takes_of_its_clients_share() {
+        let (bodies, frame) = (Bodies::default(), || Ok(Bytes::from_static(b"x")));
+        // All that the client may have are taken.
+        let share = Share::new(&bodies, client(), 16);
+        let taken: Vec<_> = (0..8).map_while(|_| share.take()).collect();
+        assert_eq!(taken.len(), 8);
+        let read = |ends| {
+            let body = Scripted { frames: VecDeque::from([frame()]), ends };
+            let brief = Bounds { deadline: Duration::from_millis(20), ..bounds(10) };
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap()
+                .block_on(read(body, brief, share))
+        };
+        assert_eq!(read(true).unwrap(), "x");
+        assert_eq!(read(false), Err(BodyFault::TooMany));
+        drop(taken);
+        assert_eq!(read(false), Err(BodyFault::TooSlow));
+        assert_eq!(bodies.waiting(), 0);
     }
 
     #[test]

@@ -76,6 +76,20 @@ impl ClientAddress {
     }
 }
 
+/// Who counts as one client: an IPv4 address, or the /64 network of an IPv6 address, which is what
+/// one customer is given and can number at will.
+///
+/// IPv4 stands below all of IPv6 that is given out: `::/8` is reserved (RFC 4291 section 4).
+pub(super) fn network(client: IpAddr) -> u64 {
+    match client.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits()),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments().map(u64::from);
+            a << 48 | b << 32 | c << 16 | d
+        }
+    }
+}
+
 /// The last entry of a header line.
 #[derive(Debug, PartialEq, Eq)]
 struct Last<'l> {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::HttpAnswer;
 use super::client::{Neighbour, PROXY_DEADLINE, read_proxy_header};
+use super::occupants::{Occupant, Standing as _};
 use super::phase::{Deadlines, Doing, Phase};
 use super::socket::{Peer, Socket};
 use super::wire::Wire;
@@ -63,6 +64,17 @@ pub(super) struct Arrival {
     pub(super) listener: Arc<ListenerConfig>,
 }
 
+/// What ends a connection, beside its peer.
+pub(super) struct Ends {
+    pub(super) deadlines: Deadlines,
+    pub(super) stopping: CancellationToken,
+    /// Told when it is to make room.
+    pub(super) occupant: Arc<Occupant>,
+}
+
+/// Why a connection ended that made room.
+pub(super) const DISPLACED: &str = "displaced";
+
 /// A connection on which requests are spoken from the next byte on.
 struct Opened {
     stream: Stream,
@@ -75,21 +87,21 @@ enum Stream {
     Tls(Box<TlsStream<Socket>>),
 }
 
-/// Serves a connection until the peer closes it, a deadline passes, or `stopping` and the request
-/// at hand is answered. Where the peer owes a PROXY header, nothing is served without one.
-pub(super) async fn serve(
-    arrival: Arrival,
-    shared: Arc<Shared>,
-    deadlines: Deadlines,
-    stopping: CancellationToken,
-) {
+/// Serves a connection until the peer closes it, a deadline passes, or it is to stop or to make room
+/// and the request at hand is answered. Where the peer owes a PROXY header, nothing is served without
+/// one.
+pub(super) async fn serve(arrival: Arrival, shared: Arc<Shared>, ends: Ends) {
     let _gauged = Gauged::new(&shared.gauges.connections);
     // Whatever comes before the first request has the time of a head.
-    let opening = open(arrival, &shared, deadlines, &stopping);
-    let reason = match timeout(deadlines.head, opening).await {
-        Ok(Ok(opened)) => speak(opened, &shared, deadlines, stopping).await,
-        Ok(Err(reason)) => reason,
-        Err(_) => "opening",
+    let opening = timeout(ends.deadlines.head, open(arrival, &shared, &ends));
+    let opened = tokio::select! {
+        biased;
+        opened = opening => opened.unwrap_or(Err("opening")),
+        () = ends.occupant.displaced() => Err(DISPLACED),
+    };
+    let reason = match opened {
+        Ok(opened) => speak(opened, &shared, ends).await,
+        Err(reason) => reason,
     };
     ConnectionEnded { reason }.emit();
 }
@@ -98,28 +110,28 @@ pub(super) async fn serve(
 async fn speak(
     Opened { stream, peer, listener }: Opened,
     shared: &Arc<Shared>,
-    deadlines: Deadlines,
-    stopping: CancellationToken,
+    ends: Ends,
 ) -> &'static str {
     match stream {
         Stream::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-            http2::serve(stream, peer, shared, deadlines, stopping).await
+            http2::serve(stream, peer, shared, ends).await
         }
-        Stream::Tls(stream) => serve_http1(stream, peer, shared, deadlines, stopping).await,
-        Stream::Plain(stream) if !listener.http2 => {
-            serve_http1(stream, peer, shared, deadlines, stopping).await
-        }
+        Stream::Tls(stream) => serve_http1(stream, peer, shared, ends).await,
+        Stream::Plain(stream) if !listener.http2 => serve_http1(stream, peer, shared, ends).await,
         Stream::Plain(mut stream) => {
-            let Ok(begins) = timeout(deadlines.head, preface(&mut stream)).await else {
-                return "head";
+            let begins = tokio::select! {
+                biased;
+                begins = timeout(ends.deadlines.head, preface(&mut stream)) => begins,
+                () = ends.occupant.displaced() => return DISPLACED,
             };
+            let Ok(begins) = begins else { return "head" };
             let is_http2 = begins == http2::PREFACE;
             let (read, write) = tokio::io::split(stream);
             let stream = tokio::io::join(io::Cursor::new(begins).chain(read), write);
             if is_http2 {
-                http2::serve(stream, peer, shared, deadlines, stopping).await
+                http2::serve(stream, peer, shared, ends).await
             } else {
-                serve_http1(stream, peer, shared, deadlines, stopping).await
+                serve_http1(stream, peer, shared, ends).await
             }
         }
     }
@@ -145,16 +157,12 @@ async fn preface(stream: &mut Socket) -> Vec<u8> {
 /// # Errors
 ///
 /// Why the connection ends instead.
-async fn open(
-    arrival: Arrival,
-    shared: &Shared,
-    deadlines: Deadlines,
-    stopping: &CancellationToken,
-) -> Result<Opened, &'static str> {
+async fn open(arrival: Arrival, shared: &Shared, ends: &Ends) -> Result<Opened, &'static str> {
+    let Ends { deadlines, stopping, .. } = ends;
     let Arrival { mut socket, peer, listener } = arrival;
     let mut peer = Neighbour::new(peer.ip());
     if peer.owes_proxy_header(&shared.source.load().config.ingest) {
-        peer = peer.telling(introduced(&mut socket, shared, deadlines, stopping).await?);
+        peer = peer.telling(introduced(&mut socket, shared, *deadlines, stopping).await?);
     }
     let stream = match &listener.tls {
         None => Stream::Plain(socket),
@@ -209,14 +217,16 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: Neighbour,
     shared: &Shared,
-    deadlines: Deadlines,
-    stopping: CancellationToken,
+    ends: Ends,
 ) -> &'static str {
+    let Ends { deadlines, stopping, occupant } = ends;
     let phase = Arc::new(Phase::new());
+    occupant.stands(Arc::clone(&phase) as _);
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&phase)));
     let service = service_fn(|request| answer(shared, peer, Arc::clone(&phase), request));
     let mut connection = pin!(shared.protocol.serve_connection(io, service));
     let mut last_call = pin!(last_call(&stopping));
+    let mut displaced = pin!(occupant.displaced());
     let mut watchdog = pin!(sleep_until(phase.next_check(&deadlines, Instant::now())));
     let mut told = false;
     loop {
@@ -225,6 +235,14 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
             biased;
             ended = connection.as_mut() => break reason(&ended),
             () = last_call.as_mut(), if !told => {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = displaced.as_mut(), if !told => {
+                if phase.silent_since().is_some() {
+                    break DISPLACED;
+                }
+                // It was asked something in that moment.
                 told = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -7,7 +7,8 @@ use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::DescriptorsFew;
 
 /// Descriptors that connections leave free: for storage (some twenty), the admin side's connections,
-/// deliveries (16 a destination by default), files and components that a reload reads.
+/// deliveries (16 a destination by default), one connection of each listener that waits for a place,
+/// files and components that a reload reads.
 const RESERVED: u64 = 256;
 
 /// Raises this process's limit as far as the system allows without asking: it is low by tradition,

@@ -12,7 +12,7 @@ use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::admission::{Charged, Entry};
+use super::admission::{Charged, Entry, Share};
 use super::answer::{self, HttpAnswer, Refusal};
 use super::body::{self, BodyFault, Bounds};
 use super::call::{Call, Ending};
@@ -139,7 +139,9 @@ impl Exchange<'_> {
             deadline: ingest.body_deadline.min(config.deadline),
             rate_min: ingest.body_rate_min,
         };
-        let body = match body::read(body, bounds).await {
+        let share =
+            Share::new(&self.shared.bodies, self.client.ip(), ingest.requests_in_flight_max);
+        let body = match body::read(body, bounds, share).await {
             Ok(body) => body,
             Err(fault) => return self.refuse(Some(served), &unread(fault), self.masked(hit)),
         };
@@ -346,6 +348,10 @@ fn unread(fault: BodyFault) -> Refusal {
     let (status, diagnosis, detail) = match fault {
         BodyFault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Diagnosis::BODY_TOO_LARGE, ""),
         BodyFault::TooSlow => (StatusCode::REQUEST_TIMEOUT, Diagnosis::BODY_TOO_SLOW, ""),
+        BodyFault::TooMany => {
+            let detail = "too many bodies are awaited of this client, or of all";
+            return Refusal::overloaded(detail).closing();
+        }
         BodyFault::Broken => {
             let detail = "the body ended early or its framing is bad";
             (StatusCode::BAD_REQUEST, Diagnosis::MALFORMED_REQUEST, detail)

@@ -8,8 +8,10 @@ mod account;
 mod frames;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -23,14 +25,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
-use tokio_util::sync::CancellationToken;
 
 use self::account::{Account, Begun, Metered, Useful};
 use super::answer::HttpAnswer;
 use super::client::Neighbour;
-use super::connection::last_call;
+use super::connection::{DISPLACED, Ends, last_call};
 use super::listener;
-use super::phase::Deadlines;
 use super::{Shared, handler};
 
 /// Requests of one connection at once: what RFC 9113 section 6.5.2 recommends as the least, and what
@@ -71,13 +71,14 @@ pub(super) async fn serve<S>(
     stream: S,
     peer: Neighbour,
     shared: &Arc<Shared>,
-    deadlines: Deadlines,
-    stopping: CancellationToken,
+    ends: Ends,
 ) -> &'static str
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let Ends { deadlines, stopping, occupant } = ends;
     let account = Arc::new(Account::new());
+    occupant.stands(Arc::clone(&account) as _);
     let answer_deadline = deadlines.answer;
     let streams = Streams { tasks: Arc::default(), shared: Arc::clone(shared), answer_deadline };
     let io = TokioIo::new(Metered::new(stream, Arc::clone(&account)));
@@ -87,6 +88,7 @@ where
     });
     let mut connection = pin!(protocol(streams.clone()).serve_connection(io, service));
     let mut last_call = pin!(last_call(&stopping));
+    let mut displaced = pin!(occupant.displaced());
     let mut looks = interval(LOOK.min(deadlines.head).min(deadlines.idle));
     let mut told = None;
     let reason = loop {
@@ -98,6 +100,15 @@ where
                 // However long it has been idle: a request may be on its way.
                 account.restart_silence();
                 connection.as_mut().graceful_shutdown();
+            }
+            () = displaced.as_mut(), if told.is_none() => {
+                connection.as_mut().graceful_shutdown();
+                if account.silence().is_some() {
+                    // It is told in one breath, and nobody waits for what it makes of that.
+                    poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
+                    break DISPLACED;
+                }
+                told = Some(DISPLACED);
             }
             _ = looks.tick() => {
                 let Some((silent, served)) = account.silence() else { continue };

@@ -10,8 +10,9 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::bound::{Bound, Place};
-use super::connection::{self, Arrival, LAST_CALL};
+use super::connection::{self, Arrival, Ends, LAST_CALL};
 use super::door::Door;
+use super::occupants::Occupants;
 use super::phase::Deadlines;
 use super::socket::{Peer, Socket};
 use super::{Drained, Shared};
@@ -27,6 +28,13 @@ use crate::telemetry::ingest::{
 /// connection stays in the backlog meanwhile; trying at once would only spin.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How often room is asked for while somebody waits: who is told to go is gone sooner, but may have
+/// been asked something in that moment, and others have fallen silent.
+const ROOM_EVERY: Duration = Duration::from_millis(50);
+
+/// After so long without anybody who waits for a place it is another time that all are taken.
+const FULL_ENDED: Duration = Duration::from_secs(10);
 
 /// A bound listener that does not accept yet.
 #[derive(Debug)]
@@ -80,62 +88,81 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) -> Drained {
-    let mut entrance = Entrance::new(&shared.connections);
+    let mut entrance = Entrance::new(&shared);
     let Listener { door, config, .. } = listener;
     let mut connections = Connections::new(shared, config);
     let mut acceptor = Acceptor { door, pause: PAUSE_MIN, not_before: None };
-    let mut place = None;
+    // One that has no place yet. All others wait in the kernel.
+    let mut arrived = None;
     loop {
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             Some(ended) = connections.tasks.join_next() => report(ended),
-            // The place comes before the connection: overload waits in the kernel.
-            got = entrance.enter(), if place.is_none() => place = got,
-            accepted = acceptor.accept(), if place.is_some() => {
-                if let Some(accepted) = accepted && let Some(place) = place.take() {
-                    connections.start(accepted, place);
+            place = entrance.enter(), if arrived.is_some() => {
+                if let (Some(arrived), Some(place)) = (arrived.take(), place) {
+                    connections.start(arrived, place);
                 }
             }
+            accepted = acceptor.accept(), if arrived.is_none() => arrived = accepted,
         }
     }
-    drop(place);
     connections.stopping.cancel();
     // What the kernel has accepted for us would be reset when the listener closes.
     let last_call = Instant::now() + LAST_CALL;
-    while let Some(place) = entrance.bound.try_enter() {
-        let Ok(accepted) = timeout_at(last_call, acceptor.accept()).await else { break };
-        if let Some(accepted) = accepted {
-            connections.start(accepted, place);
+    loop {
+        if arrived.is_none() {
+            let Ok(accepted) = timeout_at(last_call, acceptor.accept()).await else { break };
+            arrived = accepted;
+        }
+        let Ok(Some(place)) = timeout_at(last_call, entrance.enter()).await else { break };
+        if let Some(arrived) = arrived.take() {
+            connections.start(arrived, place);
         }
     }
-    drop(acceptor);
+    drop((acceptor, arrived));
     connections.drain().await
 }
 
 /// One listener's way to the places for connections, which all listeners share.
 struct Entrance {
     bound: Arc<Bound>,
-    at_limit: bool,
+    occupants: Arc<Occupants>,
+    /// When there was no place for the last time.
+    full: Option<Instant>,
+    /// When room was asked for, for whoever waits now.
+    asked: Option<Instant>,
 }
 
 impl Entrance {
-    fn new(bound: &Arc<Bound>) -> Self {
-        Self { bound: Arc::clone(bound), at_limit: false }
+    fn new(shared: &Shared) -> Self {
+        let (bound, occupants) = (Arc::clone(&shared.connections), Arc::clone(&shared.occupants));
+        Self { bound, occupants, full: None, asked: None }
     }
 
-    /// Waits for room for one more connection. Cancel safe.
+    /// Waits for a place for one more connection, and has room made for it. Cancel safe.
     async fn enter(&mut self) -> Option<Place> {
-        if let Some(place) = self.bound.try_enter() {
-            self.at_limit = false;
-            return Some(place);
+        let mut place = self.bound.try_enter();
+        if place.is_none() {
+            self.tell();
         }
-        // Once for each time that the bound is reached, not for each wait at it.
-        if !self.at_limit {
-            self.at_limit = true;
+        while place.is_none() {
+            if self.asked.is_none_or(|asked| asked.elapsed() >= ROOM_EVERY) {
+                self.occupants.make_room();
+                self.asked = Some(Instant::now());
+            }
+            place = timeout(ROOM_EVERY, self.bound.enter()).await.unwrap_or_default();
+        }
+        self.asked = None;
+        place
+    }
+
+    /// Says that all places are taken: once for each time that this begins, however many come then.
+    fn tell(&mut self) {
+        if self.full.is_none_or(|full| full.elapsed() >= FULL_ENDED) {
             ConnectionsAtLimit { connections_max: self.bound.max() }.emit();
         }
-        self.bound.enter().await
+        self.full = Some(Instant::now());
     }
 }
 
@@ -159,8 +186,8 @@ impl Connections {
             std::thread::sleep(Duration::from_millis(2));
         }
         let shared = Arc::clone(&self.shared);
-        let IngestConfig { listeners, head_deadline: head, idle_deadline: idle, .. } =
-            shared.ingest_config();
+        let config = shared.ingest_config();
+        let IngestConfig { listeners, head_deadline: head, idle_deadline: idle, .. } = config;
         // A peer may be as slow to take an answer as it may be to send a head.
         let deadlines = Deadlines { head, idle, answer: head };
         let is_own = |listener: &&Arc<ListenerConfig>| listener.listen == self.config.listen;
@@ -168,11 +195,14 @@ impl Connections {
             self.config = Arc::clone(now);
         }
         let arrival = Arrival { socket, peer, listener: Arc::clone(&self.config) };
+        let is_proxy = config.trusted_proxies.contains(peer.ip());
+        let seat = shared.occupants.enter(peer.ip(), is_proxy);
         // A token of its own: the connections do not contend for one lock at every wake-up.
         let stopping = self.stopping.child_token();
+        let ends = Ends { deadlines, stopping, occupant: seat.occupant() };
         self.tasks.spawn(async move {
-            connection::serve(arrival, shared, deadlines, stopping).await;
-            drop(place);
+            connection::serve(arrival, shared, ends).await;
+            drop((seat, place));
         });
     }
 

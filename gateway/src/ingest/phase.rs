@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::occupants::Standing;
+
 /// How long a connection is read on after the last answer, so that a peer still sending its body
 /// is not cut off by a reset before it has read that answer (RFC 9112 section 9.6).
 const CLOSING_DEADLINE: Duration = Duration::from_secs(2);
@@ -134,6 +136,15 @@ impl Phase {
     }
 }
 
+impl Standing for Phase {
+    fn silent_since(&self) -> Option<Instant> {
+        match self.read() {
+            (Doing::Serving | Doing::Answering, _) => None,
+            (Doing::Head | Doing::Idle | Doing::Closing, since) => Some(since),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,6 +186,22 @@ mod tests {
         let entered = phase.born + Duration::from_millis(500);
         phase.enter_at(Doing::Closing, entered);
         assert_eq!(watch(&phase, check), (Doing::Closing, entered + CLOSING_DEADLINE));
+    }
+
+    #[test]
+    fn only_a_connection_with_a_request_is_not_silent() {
+        let phase = Phase::new();
+        assert_eq!(phase.silent_since(), Some(phase.born));
+        let later = phase.born + Duration::from_millis(1_234);
+        for (doing, silent) in [
+            (Doing::Serving, false),
+            (Doing::Answering, false),
+            (Doing::Idle, true),
+            (Doing::Closing, true),
+        ] {
+            phase.enter_at(doing, later);
+            assert_eq!(phase.silent_since(), silent.then_some(later), "{doing:?}");
+        }
     }
 
     #[test]

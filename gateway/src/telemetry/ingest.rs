@@ -34,7 +34,10 @@ pub fn describe() {
     );
     describe_gauge!("sluice_requests_in_flight", "Requests between head and answer.");
     describe_gauge!("sluice_connections_open", "Open connections of providers.");
-    describe_counter!("sluice_connections_limited_total", "Waits at the bound of connections.");
+    describe_counter!(
+        "sluice_connections_limited_total",
+        "Times that all permitted connections were open."
+    );
     describe_counter!("sluice_accept_errors_total", "Failures to accept a connection.");
     describe_counter!(
         "sluice_proxy_headers_refused_total",
@@ -234,7 +237,7 @@ impl Happening for CallConflicted<'_> {
     }
 }
 
-/// All permitted connections are open: more wait in the kernel.
+/// All permitted connections are open: silent ones make room, or whoever comes has to wait.
 #[derive(Debug)]
 pub struct ConnectionsAtLimit {
     pub connections_max: usize,
@@ -244,7 +247,7 @@ impl Happening for ConnectionsAtLimit {
     fn emit(self) {
         tracing::warn!(
             connections_max = self.connections_max,
-            "All permitted connections are open; more have to wait."
+            "All permitted connections are open; silent ones are closed for those that come."
         );
         counter!("sluice_connections_limited_total").increment(1);
     }
@@ -295,8 +298,8 @@ impl Happening for AcceptFailed<'_> {
 /// A connection ended.
 #[derive(Debug)]
 pub struct ConnectionEnded {
-    /// `closed`, `malformed`, `broken`, `proxy_header`, `handshake`, `wasteful`, or what took too
-    /// long: `opening`, `head`, `answering`, `idle`, `closing`, and `silent` where a ping was not
+    /// `closed`, `malformed`, `broken`, `proxy_header`, `handshake`, `wasteful`, `displaced` where it
+    /// made room for another, or what took too long: `opening`, `head`, `answering`, `idle`, `closing`, and `silent` where a ping was not
     /// answered.
     pub reason: &'static str,
 }

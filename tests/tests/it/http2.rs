@@ -30,6 +30,8 @@ async fn start_with(listener: &str, fault: &str) -> (Home, Gateway) {
         .unwrap()
         .events_file()
         .ingest("head_deadline = \"2s\"\nidle_deadline = \"3s\"\nbody_deadline = \"2s\"")
+        // An eighth of them are more than the streams of a test that owes bodies.
+        .ingest("requests_in_flight_max = 4096")
         .toml(&format!("[ingest.listeners.two]\naddress = \"{LISTEN}\"\n{listener}\n"))
         .build()
         .unwrap();

@@ -13,6 +13,7 @@ mod burst;
 mod descriptors;
 mod healthy;
 mod rounds;
+mod shares;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use sluice_tests::{Gateway, Home, HomeBuilder};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 /// Deadlines of the gateways here: short, so that the tests are, and longer than a healthy client
@@ -82,6 +83,13 @@ impl Site {
     }
 }
 
+/// Connects from elsewhere than healthy providers do: bounds and shares are of a client.
+async fn connect_from_elsewhere(to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(([127, 0, 0, 2], 0).into())?;
+    socket.connect(to).await
+}
+
 /// Connections that say nothing.
 struct Silent(JoinSet<Duration>);
 
@@ -94,7 +102,7 @@ impl Silent {
             if number.is_multiple_of(SILENT_RATE / 100) {
                 ticks.tick().await;
             }
-            let mut stream = TcpStream::connect(to).await.unwrap();
+            let mut stream = connect_from_elsewhere(to).await.unwrap();
             let since = Instant::now();
             silent.spawn(async move {
                 // A reset is an end as well.

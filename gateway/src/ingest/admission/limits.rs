@@ -15,6 +15,7 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{NotUntil, Quota, RateLimiter};
 
+use super::super::client::network;
 use super::clients::Clients;
 use crate::config::{LimitsConfig, Rate};
 
@@ -221,20 +222,6 @@ impl<S: StateStore<Key = K> + Clone, K, C: Clock<Instant = Nanos> + Clone> Limit
                 let wait = not_until.wait_time_from(clock.now()).max(Duration::from_nanos(1));
                 Err(UsedUp { rate, wait })
             }
-        }
-    }
-}
-
-/// Who counts as one client: an IPv4 address, or the /64 network of an IPv6 address, which is what
-/// one customer is given and can number at will.
-///
-/// IPv4 stands below all of IPv6 that is given out: `::/8` is reserved (RFC 4291 section 4).
-fn network(client: IpAddr) -> u64 {
-    match client.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments().map(u64::from);
-            a << 48 | b << 32 | c << 16 | d
         }
     }
 }

@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::super::occupants::Standing;
 use super::STREAM_WINDOW;
 use super::frames::Frames;
 use crate::faults::Fault;
@@ -92,10 +93,7 @@ impl Account {
 
     /// How long no request has been open, and whether one ever was; none while one is.
     pub(super) fn silence(&self) -> Option<(Duration, bool)> {
-        if self.open.load(Ordering::Relaxed) > 0 {
-            return None;
-        }
-        let since = self.born + Duration::from_millis(self.silent_since.load(Ordering::Relaxed));
+        let since = self.silent_since()?;
         let served = self.answered.load(Ordering::Relaxed) + self.abandoned.load(Ordering::Relaxed);
         Some((since.elapsed(), served > 0))
     }
@@ -103,6 +101,14 @@ impl Account {
     pub(super) fn restart_silence(&self) {
         let millis = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.silent_since.store(millis, Ordering::Relaxed);
+    }
+}
+
+impl Standing for Account {
+    fn silent_since(&self) -> Option<Instant> {
+        let is_silent = self.open.load(Ordering::Relaxed) == 0;
+        let since = Duration::from_millis(self.silent_since.load(Ordering::Relaxed));
+        is_silent.then(|| self.born + since)
     }
 }
 
