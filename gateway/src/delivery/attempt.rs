@@ -219,20 +219,18 @@ pub(super) fn conclude(
     (timing, result): (Timing, Result<(), &AttemptError>),
     random: f64,
 ) -> AttemptRecord {
-    let (outcome, state, due_at, reason) = match result {
+    let (outcome, state, again_in, reason) = match result {
         Ok(()) => (AttemptOutcome::Delivered, DeliveryState::Delivered, None, None),
         Err(error) => {
             let next = match error.verdict() {
                 Verdict::GiveUp(reason) => Err(reason),
                 Verdict::Retry { asked } => match schedule.next(ticket.number, asked, random) {
-                    Next::RetryAfter(delay) => {
-                        Ok(timing.started_at.after(timing.took).after(delay))
-                    }
+                    Next::RetryAfter(delay) => Ok(delay),
                     Next::DeadLetter => Err(DeadLetterReason::RetriesExhausted),
                 },
             };
             match next {
-                Ok(due_at) => (error.outcome(), DeliveryState::Pending, Some(due_at), None),
+                Ok(delay) => (error.outcome(), DeliveryState::Pending, Some(delay), None),
                 Err(reason) => (error.outcome(), DeliveryState::DeadLetter, None, Some(reason)),
             }
         }
@@ -246,7 +244,7 @@ pub(super) fn conclude(
         took: timing.took,
         outcome,
         state,
-        due_at,
+        again_in,
         reason,
     }
 }
@@ -294,17 +292,17 @@ mod tests {
         let record = concluded(0, Ok(()));
         assert_eq!(record.outcome, AttemptOutcome::Delivered);
         assert_eq!(record.state, DeliveryState::Delivered);
-        assert_eq!((record.due_at, record.reason, record.number), (None, None, 1));
+        assert_eq!((record.again_in, record.reason, record.number), (None, None, 1));
     }
 
     #[test]
     fn a_failure_is_due_again_until_the_schedule_ends() {
         let error = AttemptError::TimedOut { timeout: Duration::from_secs(15) };
-        for (attempts_before, due_at) in [(0, Some(6_000)), (1, Some(6_000)), (2, None)] {
+        for (attempts_before, again_in) in [(0, Some(5)), (1, Some(5)), (2, None)] {
             let record = concluded(attempts_before, Err(&error));
-            assert_eq!(record.due_at, due_at.map(UnixMillis));
+            assert_eq!(record.again_in, again_in.map(Duration::from_secs));
             assert_eq!(record.number, attempts_before + 1);
-            let exhausted = due_at.is_none();
+            let exhausted = again_in.is_none();
             assert_eq!(record.state == DeliveryState::DeadLetter, exhausted);
             assert_eq!(record.reason, exhausted.then_some(DeadLetterReason::RetriesExhausted));
         }
@@ -318,7 +316,7 @@ mod tests {
         ] {
             let record = concluded(0, Err(&error));
             assert_eq!(record.state, DeliveryState::DeadLetter);
-            assert_eq!((record.due_at, record.reason), (None, Some(reason)));
+            assert_eq!((record.again_in, record.reason), (None, Some(reason)));
         }
     }
 

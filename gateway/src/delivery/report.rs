@@ -14,10 +14,9 @@ pub(super) fn attempt(ticket: Ticket, record: &AttemptRecord, result: Result<(),
             Delivered { destination, event, number, took: record.took, since_receipt }.emit();
         }
         Err(error) => {
-            let again_in = record.due_at.map(|due| due.since(record.at.after(record.took)));
+            let (took, again_in) = (record.took, record.again_in);
             let (kind, status) = (error.kind(), error.status());
-            AttemptFailed { destination, event, number, took: record.took, kind, status, again_in }
-                .emit();
+            AttemptFailed { destination, event, number, took, kind, status, again_in }.emit();
         }
     }
     if let Some(reason) = record.reason {

@@ -292,7 +292,8 @@ impl Storage for MemoryStorage {
             assert_eq!(row.destination, attempt.destination);
             if row.fence == attempt.fence && row.state == DeliveryState::Pending {
                 row.state = attempt.state;
-                row.due_at = attempt.due_at.unwrap_or(row.due_at);
+                let again = attempt.again_in.map(|delay| self.clock.now().after(delay));
+                row.due_at = again.unwrap_or(row.due_at);
                 row.leased_until = UnixMillis(0);
                 row.attempts.push(attempt);
                 recorded += 1;

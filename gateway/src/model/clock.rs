@@ -68,6 +68,11 @@ impl ManualClock {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.0.fetch_add(millis, Ordering::SeqCst);
     }
+
+    /// Shows another time from now on, as a wall clock that is corrected.
+    pub fn set(&self, now: UnixMillis) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {

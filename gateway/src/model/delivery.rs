@@ -91,8 +91,9 @@ pub struct AttemptRecord {
     pub outcome: AttemptOutcome,
     /// State after this attempt.
     pub state: DeliveryState,
-    /// When it is due again; only where it stays pending.
-    pub due_at: Option<UnixMillis>,
+    /// How long after its recording it is due again; only where it stays pending. No time of the wall
+    /// clock, which may be corrected while an attempt is made.
+    pub again_in: Option<Duration>,
     /// Only where it becomes a dead letter.
     pub reason: Option<DeadLetterReason>,
 }

@@ -222,7 +222,7 @@ fn a_nudge_follows_a_commit<B: Bench>(bench: &mut B) {
     assert!(nudges.has_changed().unwrap());
     nudges.borrow_and_update();
     let leased = lease(bench.store(), "a", 9).remove(0);
-    record(bench.store(), vec![attempt(&leased, "a", START).failed(Some(START))]);
+    record(bench.store(), vec![attempt(&leased, "a", START).failed(Some(Duration::ZERO))]);
     assert!(nudges.has_changed().unwrap(), "it is due again");
 }
 

@@ -178,10 +178,10 @@ impl Model {
         let record = attempt(leased, DESTINATIONS[*to], now);
         let record = match outcome {
             Outcome::Delivered => record,
-            Outcome::Retry { ms } => record.failed(Some(UnixMillis(now.0 + ms))),
+            Outcome::Retry { ms } => record.failed(Some(Duration::from_millis(ms))),
             Outcome::Dead => record.failed(None),
         };
-        let (number, state, due) = (record.number, record.state, record.due_at);
+        let (number, state, again_in) = (record.number, record.state, record.again_in);
         let current = self.owed.iter_mut().find(|owed| {
             owed.id == Some(leased.delivery)
                 && owed.lease.is_some_and(|(fence, _)| fence == leased.fence)
@@ -191,7 +191,7 @@ impl Model {
             owed.lease = None;
             owed.attempts = number;
             owed.state = state;
-            owed.due = due.unwrap_or(now);
+            owed.due = now.after(again_in.unwrap_or_default());
         }
     }
 

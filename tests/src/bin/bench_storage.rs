@@ -118,7 +118,7 @@ async fn deliver(store: Arc<SqliteStorage>, names: Arc<Names>, counts: Arc<Count
             took: Duration::from_millis(3),
             outcome: AttemptOutcome::Delivered,
             state: DeliveryState::Delivered,
-            due_at: None,
+            again_in: None,
             reason: None,
         });
         let recorded = store.record(attempts.collect()).await?;

@@ -174,7 +174,7 @@ impl AdapterDestination {
             took: attempt.began.elapsed(),
             outcome: AttemptOutcome::Delivered,
             state: DeliveryState::Delivered,
-            due_at: None,
+            again_in: None,
             reason: None,
         }
     }

@@ -119,20 +119,21 @@ pub(in crate::storage) fn attempt(
         took: Duration::from_millis(12),
         outcome: AttemptOutcome::Delivered,
         state: DeliveryState::Delivered,
-        due_at: None,
+        again_in: None,
         reason: None,
     }
 }
 
 impl AttemptRecord {
-    /// Failed, and due again at `due`; a dead letter where there is no such time.
-    pub(in crate::storage) fn failed(mut self, due: Option<UnixMillis>) -> Self {
+    /// Failed, and due again after so long; a dead letter where it is not.
+    pub(in crate::storage) fn failed(mut self, again_in: Option<Duration>) -> Self {
         let kind = "timed_out".to_owned();
         self.outcome =
             AttemptOutcome::Failed { kind, status: Some(504), detail: "late".to_owned() };
-        self.due_at = due;
-        self.state = if due.is_some() { DeliveryState::Pending } else { DeliveryState::DeadLetter };
-        self.reason = due.is_none().then_some(DeadLetterReason::RetriesExhausted);
+        self.again_in = again_in;
+        self.state =
+            if again_in.is_some() { DeliveryState::Pending } else { DeliveryState::DeadLetter };
+        self.reason = again_in.is_none().then_some(DeadLetterReason::RetriesExhausted);
         self
     }
 }

@@ -60,7 +60,7 @@ impl Writer<'_> {
                 self.sql.bury.execute(params![id, at, number, failure, reason])?
             }
             DeliveryState::Pending => {
-                let due = self.group_at.even_at(attempt.due_at.unwrap_or(attempt.at));
+                let due = self.group_at.even.after(attempt.again_in.unwrap_or_default());
                 parked = Some(due);
                 self.sql.postpone.execute(params![id, sql(due.0), number, failure])?
             }
