@@ -6,7 +6,8 @@
 //! - On a full disk commits are refused, the ballast's room keeps the bookkeeping of deliveries
 //!   going, and commits are taken again by themselves when there is room. A store that cannot even
 //!   be opened for want of room comes up refusing, and opens when it can.
-//! - What waits (due times, leases) goes by an even clock, whatever happens to the wall's.
+//! - What waits (due times, leases) goes by an even clock, whatever happens to the wall's, and over
+//!   restarts ([`times`]).
 //! - A database that was deleted, renamed or replaced while it is used is a failure of storage.
 //! - One process uses a file: a second one is refused.
 //!

@@ -107,7 +107,8 @@ impl Storage for SqliteStorage {
     }
 
     fn request(&self, id: RequestId) -> StorageFuture<'_, Option<StoredRequest>> {
-        Box::pin(self.queries.ask(move |connection| query::request(connection, &id)))
+        let moment = self.shared.moment();
+        Box::pin(self.queries.ask(move |connection| query::request(connection, &id, moment)))
     }
 
     fn health(&self) -> StorageFuture<'_, StorageHealth> {

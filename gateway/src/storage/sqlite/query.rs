@@ -8,6 +8,7 @@ use super::encode::{
     RecordRow, RequestColumns, array, disposition_from, event_from_row, sha256, sql, unsql,
 };
 use super::reads;
+use super::times::Moment;
 use crate::model::{
     AdapterName, AttemptOutcome, DeliveryId, DeliveryState, DestinationName, Disposition, Event,
     EventId, RequestId, RequestRecord, RouteName, UnixMillis,
@@ -89,7 +90,12 @@ fn summary(row: &Row<'_>) -> Result<RequestSummary> {
     })
 }
 
-pub(super) fn request(connection: &Connection, id: &RequestId) -> Result<Option<StoredRequest>> {
+/// One request, as it stands at `moment`.
+pub(super) fn request(
+    connection: &Connection,
+    id: &RequestId,
+    moment: Moment,
+) -> Result<Option<StoredRequest>> {
     let mut statement = connection.prepare_cached(
         "SELECT n.name, r.received_at, r.disposition, r.body_sha256, r.answer, r.record, r.body, \
          r.first_event, r.events, r.state_reads FROM requests r JOIN names n ON n.id = r.route WHERE r.id = ?1",
@@ -112,15 +118,15 @@ pub(super) fn request(connection: &Connection, id: &RequestId) -> Result<Option<
         .optional()?;
     let Some((record, first, count)) = found else { return Ok(None) };
     let intact = sha256(&record.body) == record.kept_sha256.unwrap_or(record.body_sha256);
-    let events = events(connection, &record, first, count)?;
+    let events = events(connection, &record, (first, count), moment)?;
     Ok(Some(StoredRequest { record, intact, events }))
 }
 
 fn events(
     connection: &Connection,
     record: &RequestRecord,
-    first: i64,
-    count: i64,
+    (first, count): (i64, i64),
+    moment: Moment,
 ) -> Result<Vec<StoredEvent>> {
     let mut statement = connection.prepare_cached(
         "SELECT sha256, event, data, first_delivery, deliveries FROM events \
@@ -132,7 +138,7 @@ fn events(
         let data = text(row, 2)?;
         let read = event_from_row(row.get_ref(0)?.as_blob()?, &text(row, 1)?, data.clone());
         let (event, intact) = read.unwrap_or_else(|_| (unreadable_event(record, data), false));
-        let deliveries = deliveries(connection, row.get(3)?, row.get(4)?)?;
+        let deliveries = deliveries(connection, (row.get(3)?, row.get(4)?), moment)?;
         events.push(StoredEvent { event, intact, deliveries });
     }
     Ok(events)
@@ -160,16 +166,20 @@ fn unreadable_event(record: &RequestRecord, data: String) -> Event {
     }
 }
 
-fn deliveries(connection: &Connection, first: i64, count: i64) -> Result<Vec<StoredDelivery>> {
+fn deliveries(
+    connection: &Connection,
+    (first, count): (i64, i64),
+    moment: Moment,
+) -> Result<Vec<StoredDelivery>> {
     let mut statement = connection.prepare_cached(
         "SELECT d.id, n.name, d.state, d.at, d.attempts, d.took_ms, d.reason, d.failures \
          FROM deliveries d JOIN names n ON n.id = d.destination \
          WHERE d.id >= ?1 AND d.id < ?1 + ?2 ORDER BY d.id",
     )?;
-    statement.query_map(params![first, count], delivery)?.collect()
+    statement.query_map(params![first, count], |row| delivery(row, moment))?.collect()
 }
 
-fn delivery(row: &Row<'_>) -> Result<StoredDelivery> {
+fn delivery(row: &Row<'_>, moment: Moment) -> Result<StoredDelivery> {
     let state = match row.get(2)? {
         2_i64 => DeliveryState::Delivered,
         3 => DeliveryState::DeadLetter,
@@ -194,7 +204,7 @@ fn delivery(row: &Row<'_>) -> Result<StoredDelivery> {
         delivery: DeliveryId(row.get(0)?),
         destination: name(&row.get::<_, String>(1)?, DestinationName::new)?,
         state,
-        due_at: (state == DeliveryState::Pending).then_some(at),
+        due_at: (state == DeliveryState::Pending).then(|| moment.wall_at(at)),
         reason: row.get(6)?,
         attempts,
     })

@@ -1,4 +1,4 @@
-//! What a start reads, so that memory is as it was: numbers, keys, and what is due.
+//! What a start reads, so that memory is as it was: clocks, numbers, keys, and what is due.
 
 use std::sync::atomic::Ordering;
 
@@ -9,6 +9,7 @@ use super::encode::{array, sql, unsql};
 use super::keys::{KeyMap, KnownKey};
 use super::shared::{Namespace, Shared};
 use super::state;
+use super::times::Moment;
 use super::writer::Next;
 use crate::model::{DestinationName, UnixMillis};
 
@@ -27,6 +28,10 @@ pub(super) fn recover(connection: &mut Connection, shared: &Shared) -> Result<Ne
         delivery: next_number(&transaction, "next_delivery", "SELECT max(id) FROM deliveries")?,
         change: first_change(&transaction)?,
     };
+    let clocks = (integer(&transaction, "even_clock")?, integer(&transaction, "wall_clock")?);
+    if let (Some(even), Some(wall)) = clocks {
+        shared.go_on_from(Moment { wall: UnixMillis(unsql(wall)), even: UnixMillis(unsql(even)) });
+    }
     let floor = integer(&transaction, "settled_below")?.unwrap_or_default();
     if floor < next.delivery {
         transaction

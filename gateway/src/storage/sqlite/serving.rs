@@ -11,6 +11,7 @@ use super::jobs::{Done, Gathered, Job, Member, answer_conflicts, refuse, split};
 use super::keys::{KeyMove, RECENT_MAX};
 use super::syncer::Written;
 use super::syncs::{Ticket, Turn};
+use super::times::NOTE_CLOCKS_EVERY;
 use super::writer::Writer;
 use crate::faults::{CrashPoint, Fault};
 use crate::storage::{Committed, StorageError};
@@ -28,7 +29,7 @@ struct InLog {
     replies: Vec<Done>,
     /// How far the move of keys stands.
     moved: usize,
-    /// Whether the floor of fresh deliveries was noted.
+    /// Whether the clocks and the floor of fresh deliveries were noted.
     noted: bool,
 }
 
@@ -126,11 +127,13 @@ impl Writer<'_> {
         self.sql.begin.execute([])?;
         let replies = self.apply_all(group, gathered, jobs)?;
         let moved = self.move_keys(MOVE_SLICE.max(2 * group.new_keys()))?;
-        let noted = self.next.delivery - self.floor_noted >= FLOOR_NOTE_EVERY;
+        let noted = self.next.delivery - self.floor_noted >= FLOOR_NOTE_EVERY
+            || self.group_at.even.since(self.clocks_noted) >= NOTE_CLOCKS_EVERY;
         if noted {
+            self.note_clocks(self.group_at)?;
             self.sql.set_meta.execute(params!["settled_below", self.fresh.floor()])?;
         }
-        group.wrote |= moved > 0;
+        group.wrote |= noted || moved > 0;
         CrashPoint::BeforeCommit.reached();
         let (events, bytes) = group.told.handed_over();
         let ticket = self.shared.syncs.begin(events, bytes);
@@ -241,6 +244,7 @@ impl Writer<'_> {
         }
         if noted {
             self.floor_noted = self.next.delivery;
+            self.clocks_noted = self.group_at.even;
             self.park_overdue();
         }
     }

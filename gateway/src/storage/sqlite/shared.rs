@@ -8,6 +8,7 @@ use std::sync::{
 
 use tokio::sync::watch;
 
+use super::encode::sql;
 use super::keys::RecentKeys;
 use super::queue::DueQueue;
 use super::syncs::Syncs;
@@ -26,8 +27,10 @@ pub(super) struct Namespace {
 #[derive(Debug)]
 pub(super) struct Shared {
     clock: Arc<dyn Clock>,
-    /// What due times and leases go by.
+    /// Runs as what due times and leases go by.
     even: Arc<dyn Clock>,
+    /// How far the store's even clock is ahead of that, in milliseconds.
+    even_ahead: AtomicI64,
     /// Opens every key digest of this store. Absent until it could be opened.
     salt: OnceLock<[u8; 16]>,
     recent: RwLock<RecentKeys>,
@@ -55,6 +58,7 @@ impl Shared {
         Self {
             clock,
             even,
+            even_ahead: AtomicI64::new(0),
             salt: OnceLock::new(),
             recent: RwLock::default(),
             queue: Mutex::default(),
@@ -79,7 +83,16 @@ impl Shared {
     }
 
     pub(super) fn moment(&self) -> Moment {
-        Moment { wall: self.clock.now(), even: self.even.now() }
+        let ahead = self.even_ahead.load(Ordering::Relaxed);
+        let even = UnixMillis(self.even.now().0.saturating_add_signed(ahead));
+        Moment { wall: self.clock.now(), even }
+    }
+
+    /// The even clock goes on from where an earlier process noted both.
+    pub(super) fn go_on_from(&self, noted: Moment) {
+        let even = noted.even_since(self.clock.now());
+        let ahead = sql(even.0).saturating_sub(sql(self.even.now().0));
+        self.even_ahead.store(ahead, Ordering::Relaxed);
     }
 
     /// What opens key digests; an error while a full disk keeps the store from being opened.

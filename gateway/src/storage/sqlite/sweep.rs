@@ -150,7 +150,12 @@ impl Writer<'_> {
                 }
             }
             Phase::Requests => {
-                let (last, deleted) = self.transaction(|writer| writer.delete_requests(&sweep))?;
+                let now = self.shared.moment();
+                let (last, deleted) = self.transaction(|writer| {
+                    // Where nothing is committed, nobody else does.
+                    writer.note_clocks(now)?;
+                    writer.delete_requests(&sweep)
+                })?;
                 self.quarantined -= deleted.quarantined;
                 self.shared.dead.fetch_sub(deleted.dead, Ordering::Relaxed);
                 sweep.deleted += deleted.requests;

@@ -2,12 +2,20 @@
 //!
 //! What is written about the past (when a request arrived, when an attempt was made) and windows of
 //! keys go by the wall clock. What is waited for (when a delivery is due, when a lease ends) goes by
-//! the even one, so that a corrected clock neither holds deliveries up nor ends leases early. It
-//! begins at the wall's time, so that a restart finds in the table what it can go on with.
+//! the even one, so that a corrected clock neither holds deliveries up nor ends leases early.
+//!
+//! The even clock of a store goes on over its restarts: what is in the table is due by it. Both clocks
+//! are noted together, every minute and at a stop; the next process goes on from there by as much as
+//! the wall clock has gone since, and from that very moment where it was put back. So the even clock
+//! may be far from the wall's for good.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::{Clock, UnixMillis};
+
+/// How often commits note the clocks: where the wall's is put back right before a crash, what waits is
+/// late by no more than this, and a row a minute costs nothing.
+pub(super) const NOTE_CLOCKS_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs evenly from the wall's time at its making.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +44,12 @@ pub(super) struct Moment {
 }
 
 impl Moment {
+    /// What the even clock shows once the wall clock, from here, has come to `wall`. It never goes
+    /// back.
+    pub(super) fn even_since(self, wall: UnixMillis) -> UnixMillis {
+        self.even.after(wall.since(self.wall))
+    }
+
     /// What the wall clock will show when the even clock, running on from here, shows `even`.
     pub(super) const fn wall_at(self, even: UnixMillis) -> UnixMillis {
         UnixMillis(even.0.saturating_add(self.wall.0).saturating_sub(self.even.0))
@@ -52,6 +66,8 @@ mod tests {
             let moment = Moment { wall: UnixMillis(wall), even: UnixMillis(even) };
             assert_eq!(moment.wall_at(UnixMillis(even + 7)), UnixMillis(wall + 7));
             assert_eq!(moment.wall_at(UnixMillis(even - 7)), UnixMillis(wall - 7));
+            assert_eq!(moment.even_since(UnixMillis(wall + 7)), UnixMillis(even + 7));
+            assert_eq!(moment.even_since(UnixMillis(wall - 7)), UnixMillis(even));
         }
     }
 }

@@ -15,6 +15,7 @@ use rusqlite::{Connection, params};
 
 use super::ballast::Room;
 use super::checkpointer::Checkpointer;
+use super::encode::sql;
 use super::failure::classify;
 use super::fresh::Fresh;
 use super::group::{DESTINATION, ROUTE};
@@ -32,6 +33,7 @@ use super::statements::Statements;
 use super::syncer::Syncer;
 use super::times::Moment;
 use super::upkeep::LogBounds;
+use crate::model::UnixMillis;
 use crate::storage::StorageError;
 
 /// Keys moved in one transaction when nobody waits any more.
@@ -64,6 +66,8 @@ pub(super) struct Writer<'c> {
     routes: HashMap<Box<str>, i64>,
     destinations: HashMap<Box<str>, i64>,
     pub(super) floor_noted: i64,
+    /// What the even clock showed when it was last noted; zero while it was not since the start.
+    pub(super) clocks_noted: UnixMillis,
     /// Keys up to this slot were swept; the next sweep goes on from there.
     pub(super) keys_swept: i64,
     /// Keys of events up to this one were moved; zero while none was since the start.
@@ -109,6 +113,7 @@ impl<'c> Writer<'c> {
             routes: HashMap::new(),
             destinations: HashMap::new(),
             floor_noted: next.delivery,
+            clocks_noted: UnixMillis(0),
             keys_swept: -1,
             keys_moved_through: 0,
             log_pages: Arc::clone(log_pages),
@@ -252,6 +257,14 @@ impl<'c> Writer<'c> {
         ids
     }
 
+    /// Notes where the next process's even clock goes on.
+    pub(super) fn note_clocks(&mut self, at: Moment) -> rusqlite::Result<()> {
+        for (name, time) in [("even_clock", at.even), ("wall_clock", at.wall)] {
+            self.sql.set_meta.execute(params![name, sql(time.0)])?;
+        }
+        Ok(())
+    }
+
     /// Leaves the store as the next start likes to find it. What fails here, the next start does.
     fn finish(&mut self) {
         // Nothing is to be read any more: the log could not begin anew.
@@ -267,6 +280,7 @@ impl<'c> Writer<'c> {
         let noted = self.transaction(|writer| {
             let parked = "UPDATE deliveries SET state = 1 WHERE state = 0 AND id >= ?1";
             writer.connection.execute(parked, [writer.fresh.floor()])?;
+            writer.note_clocks(writer.shared.moment())?;
             writer.sql.set_meta.execute(params!["settled_below", writer.next.delivery])
         });
         if noted.is_ok() {

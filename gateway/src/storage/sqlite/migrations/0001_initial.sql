@@ -10,7 +10,8 @@ CREATE TABLE meta (
     -- What is said: `salt` (16 random bytes that open every key digest), `next_request`,
     -- `next_event`, `next_delivery` (numbers that must not be handed out again although their rows
     -- were deleted), `settled_below` (every fresh delivery is at or above it), `keys_through`
-    -- (keys of events up to this sequence number are in `keys`).
+    -- (keys of events up to this sequence number are in `keys`), `even_clock` and `wall_clock` (what
+    -- both showed at one moment; milliseconds).
     name TEXT NOT NULL PRIMARY KEY,
     -- An integer or a blob.
     value ANY NOT NULL
@@ -95,7 +96,8 @@ CREATE TABLE deliveries (
     -- 0 fresh: pending, and held in memory since its commit; 1 parked: pending, found by `at`;
     -- 2 delivered; 3 dead letter.
     state INTEGER NOT NULL,
-    -- When it is due; once delivered or dead, when that was decided. Milliseconds.
+    -- When it is due, by the even clock; once delivered or dead, when that was decided, by the
+    -- wall's. Milliseconds.
     at INTEGER NOT NULL,
     -- Finished attempts.
     attempts INTEGER NOT NULL,
