@@ -27,10 +27,11 @@ const PAUSE_FACTOR: u32 = 3;
 /// Requests looked at in one step at most.
 const REQUESTS_PER_STEP: u16 = 256;
 
-/// Keys looked at in one step, and in one sweep. The next sweep goes on where this one ended, so
-/// that a sweep's work is bounded however many keys there are.
-const KEYS_PER_STEP: u16 = 4_096;
-const KEYS_PER_SWEEP: i64 = 131_072;
+/// Keys looked at in one step, and in one sweep, where steps of which at least half was deleted do not
+/// count: a sweep's work is bounded however many keys live, and those whose windows have ended are no
+/// more than those that live, at any rate. The next sweep goes on where this one ended.
+pub(super) const KEYS_PER_STEP: u16 = 4_096;
+pub(super) const KEYS_PER_SWEEP: usize = 131_072;
 
 /// Keys moved into their table in one step, before requests are deleted.
 const KEYS_MOVED_PER_STEP: u16 = 1_024;
@@ -73,8 +74,8 @@ pub(super) struct Sweep {
     keys_moved_before: i64,
     /// Requests up to this one were looked at.
     after: i64,
-    /// Keys still to look at.
-    keys_left: i64,
+    /// Keys still to look at, but for those in steps that are worth it.
+    keys_left: usize,
     pub(super) deleted: u64,
     /// Steps are so many times smaller than they may be.
     smaller: u16,
@@ -166,12 +167,14 @@ impl Writer<'_> {
             }
             Phase::Keys => {
                 let (from, keys) = (self.keys_swept, sweep.size(KEYS_PER_STEP));
-                let through =
+                let (through, deleted) =
                     self.transaction(|writer| writer.delete_keys(from, sweep.now, keys))?;
                 // Past the last key, the next step begins anew.
                 self.keys_swept = through.unwrap_or(-1);
-                sweep.keys_left -= sql(keys as u64);
-                if through.is_none() || sweep.keys_left <= 0 {
+                if deleted < keys / 2 {
+                    sweep.keys_left = sweep.keys_left.saturating_sub(keys);
+                }
+                if through.is_none() || sweep.keys_left == 0 {
                     sweep.phase = Phase::Answers;
                 }
             }
@@ -304,8 +307,14 @@ impl Writer<'_> {
         states.query_row([first, last], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    /// Deletes ended keys among those that follow `after`. Returns the last one looked at.
-    fn delete_keys(&self, after: i64, now: UnixMillis, most: usize) -> Result<Option<i64>> {
+    /// Deletes ended keys among those that follow `after`. Returns the last one looked at, absent where
+    /// none follows, and how many were deleted.
+    fn delete_keys(
+        &self,
+        after: i64,
+        now: UnixMillis,
+        most: usize,
+    ) -> Result<(Option<i64>, usize)> {
         let mut next = self.connection.prepare_cached(
             "SELECT slot, until FROM keys WHERE slot > ?1 ORDER BY slot LIMIT ?2",
         )?;
@@ -320,10 +329,10 @@ impl Writer<'_> {
             seen += 1;
         }
         let mut delete = self.connection.prepare_cached("DELETE FROM keys WHERE slot = ?1")?;
-        for slot in ended {
+        for slot in &ended {
             delete.execute([slot])?;
         }
-        Ok(last.filter(|_| seen == most))
+        Ok((last.filter(|_| seen == most), ended.len()))
     }
 
     /// Deletes first answers that no key needs any more.

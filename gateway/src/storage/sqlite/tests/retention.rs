@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::super::sweep::{KEYS_PER_STEP, KEYS_PER_SWEEP};
 use super::*;
 use crate::storage::conformance::state::{claim, put_key};
 
@@ -130,4 +131,44 @@ fn what_has_expired_goes_by_itself_while_commits_go_on() {
 #[expect(clippy::print_stdout, reason = "figures of a test are printed")]
 fn print_figures(text: &str) {
     println!("{text}");
+}
+
+/// Adds keys to the table: `count` from `first` on, which have ended or never will.
+fn add_keys(bench: &mut Fixture, first: usize, count: usize, ended: bool) {
+    let until = if ended { 1 } else { i64::MAX };
+    let sql = format!(
+        "WITH RECURSIVE n (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM n \
+         WHERE n + 1 < {first} + {count}) \
+         INSERT INTO keys SELECT n * 4, randomblob(16), 0, {until}, 1 FROM n"
+    );
+    assert_eq!(bench.tamper(&sql), count);
+}
+
+/// Keys in the table after one more sweep.
+fn keys_after_a_sweep(bench: &Fixture) -> usize {
+    block_on(bench.store().sweep(LEASE)).unwrap();
+    let count = |writer: &mut Writer<'_>| {
+        let count = "SELECT count(*) FROM keys";
+        Ok(writer.connection.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap())
+    };
+    usize::try_from(block_on(bench.sqlite().ask_writer(count)).unwrap()).unwrap()
+}
+
+/// Else a rate of keys at which more end than a sweep looks at would fill the disk.
+#[test]
+fn a_sweep_deletes_however_many_keys_have_ended() {
+    let mut bench = Fixture::new();
+    add_keys(&mut bench, 0, 2 * KEYS_PER_SWEEP, true);
+    assert_eq!(keys_after_a_sweep(&bench), 0);
+}
+
+#[test]
+fn a_sweep_looks_at_no_more_keys_than_it_may_where_they_live() {
+    // A sweep ends with the step that reaches its bound.
+    let living = KEYS_PER_SWEEP + usize::from(KEYS_PER_STEP);
+    let mut bench = Fixture::new();
+    add_keys(&mut bench, 0, living, false);
+    add_keys(&mut bench, living, 100, true);
+    assert_eq!(keys_after_a_sweep(&bench), living + 100);
+    assert_eq!(keys_after_a_sweep(&bench), living, "the next one goes on there");
 }
