@@ -23,6 +23,12 @@ macro_rules! typed_id {
                 Self(uuid_v7(at))
             }
 
+            /// Sorts before every id of `at` or later, and after every earlier one.
+            #[must_use]
+            pub fn first_of(at: UnixMillis) -> Self {
+                Self(Uuid::from_u128(u128::from(at.0) << 80))
+            }
+
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
@@ -123,6 +129,7 @@ mod tests {
         assert!(id < later);
         assert_eq!((id.0.get_version_num(), id.0.get_variant()), (7, uuid::Variant::RFC4122));
         assert_eq!(id.0.as_u128() >> 80, u128::from(at.0));
+        assert!(EventId::first_of(at) < id && id < EventId::first_of(UnixMillis(at.0 + 1)));
     }
 
     #[test]

@@ -20,10 +20,10 @@ use bytes::Bytes;
 
 use super::{Commit, Committed, RequestFilter, Storage, StorageError};
 use crate::model::{
-    AdapterName, Answer, AttemptOutcome, AttemptRecord, CallReads, DeadLetterReason, DeliveryState,
-    DestinationName, Disposition, Event, EventId, IdempotencyKey, KeyScope, LeasedDelivery,
-    ManualClock, NewEvent, PluginVersion, RequestHead, RequestId, RequestRecord, RouteName,
-    RouteSwitch, UnixMillis, Verified,
+    AdapterName, Answer, AttemptOutcome, AttemptRecord, CallReads, Clock as _, DeadLetterReason,
+    DeliveryState, DestinationName, Disposition, Event, EventId, IdempotencyKey, KeyScope,
+    LeasedDelivery, ManualClock, NewEvent, PluginVersion, RequestHead, RequestId, RequestRecord,
+    RouteName, RouteSwitch, UnixMillis, Verified,
 };
 
 use making::sha256;
@@ -122,6 +122,7 @@ fn tests<B: Bench>() -> Vec<(&'static str, Test<B>)> {
         a_redacted_request_is_whole_while_it_is_what_was_kept,
         a_request_without_events_is_stored,
         retention_keeps_what_is_pending_and_what_keys_need,
+        retention_goes_by_arrival_whatever_was_stored_first,
         a_nudge_follows_a_commit,
         switches_of_routes_stand_until_they_are_taken_away,
         a_closed_store_says_so,
@@ -212,6 +213,28 @@ fn retention_keeps_what_is_pending_and_what_keys_need<B: Bench>(bench: &mut B) {
     again.request.id = RequestId::new(START);
     again.request.received_at = UnixMillis(START.0 + 7_200_001);
     assert_eq!(put(bench.store(), again), Committed::Stored { events: 1 }, "its window has ended");
+}
+
+fn retention_goes_by_arrival_whatever_was_stored_first<B: Bench>(bench: &mut B) {
+    let (hour, year) = (Duration::from_secs(3_600), Duration::from_secs(365 * 86_400));
+    let stored = |bench: &B, at: UnixMillis| {
+        let new = commit(at);
+        let id = new.request.id;
+        put(bench.store(), new);
+        id
+    };
+    // The clock is ahead, put right, and once behind.
+    let ahead: Vec<_> = (0..40).map(|_| stored(bench, START.after(year))).collect();
+    let mut old = vec![stored(bench, START)];
+    bench.clock().advance(hour * 2);
+    let young = stored(bench, bench.clock().now());
+    old.push(stored(bench, START));
+    let there = |bench: &B, id: &RequestId| block_on(bench.store().request(*id)).unwrap().is_some();
+    assert_eq!(block_on(bench.store().sweep(hour)).unwrap(), old.len() as u64);
+    assert!(!old.iter().any(|id| there(bench, id)));
+    assert!(there(bench, &young) && ahead.iter().all(|id| there(bench, id)));
+    bench.clock().advance(year);
+    assert_eq!(block_on(bench.store().sweep(hour)).unwrap(), 1 + ahead.len() as u64);
 }
 
 fn a_nudge_follows_a_commit<B: Bench>(bench: &mut B) {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Result, params};
 
-use super::encode::{disposition_number, sql};
+use super::encode::{array, disposition_number, sql};
 use super::writer::{Next, Writer};
-use crate::model::{DeadLetterReason, DestinationName, Disposition, UnixMillis};
+use crate::model::{DeadLetterReason, DestinationName, Disposition, RequestId, UnixMillis};
 use crate::storage::StorageError;
 
 /// How long a step may take, during which commits wait; one that took longer is followed by a smaller
@@ -72,8 +72,8 @@ pub(super) struct Sweep {
     phase: Phase,
     /// Keys of events before this one are in the table of keys, once they are moved.
     keys_moved_before: i64,
-    /// Requests up to this one were looked at.
-    after: i64,
+    /// Requests up to this id were looked at.
+    after: RequestId,
     /// Keys still to look at, but for those in steps that are worth it.
     keys_left: usize,
     pub(super) deleted: u64,
@@ -126,7 +126,7 @@ impl Writer<'_> {
             now: self.shared.now(),
             phase: Phase::default(),
             keys_moved_before: self.next.event,
-            after: 0,
+            after: RequestId::from_bytes([0; 16]),
             keys_left: KEYS_PER_SWEEP,
             deleted: 0,
             smaller: SMALLER_MAX,
@@ -223,7 +223,7 @@ impl Writer<'_> {
 
     /// Deletes the old among the next requests. Returns the last one looked at; absent where all
     /// that follow are too young.
-    fn delete_requests(&mut self, sweep: &Sweep) -> Result<(Option<i64>, Deleted)> {
+    fn delete_requests(&mut self, sweep: &Sweep) -> Result<(Option<RequestId>, Deleted)> {
         let mut deleted = Deleted::default();
         let (old, last) = self.old_requests(sweep)?;
         for request in old {
@@ -241,24 +241,27 @@ impl Writer<'_> {
         Ok((last, deleted))
     }
 
-    fn old_requests(&self, sweep: &Sweep) -> Result<(Vec<Old>, Option<i64>)> {
+    /// The old among the next requests, and the last one looked at. They are walked by their ids, which
+    /// sort by arrival: while the clock was wrong they were stored in another order.
+    fn old_requests(&self, sweep: &Sweep) -> Result<(Vec<Old>, Option<RequestId>)> {
         let mut next = self.connection.prepare_cached(
-            "SELECT seq, first_event, events, disposition, received_at FROM requests \
-             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            "SELECT seq, first_event, events, disposition, received_at, id FROM requests \
+             WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3",
         )?;
         let most = sweep.size(REQUESTS_PER_STEP);
-        let mut rows = next.query([sweep.after, sql(most as u64)])?;
+        let (after, end) = (sweep.after.as_bytes(), RequestId::first_of(sweep.cutoff));
+        let mut rows = next.query(params![after, end.as_bytes(), sql(most as u64)])?;
         let (mut old, mut last, mut seen) = (Vec::new(), None, 0);
         while let Some(row) = rows.next()? {
             let (seq, first_event, events): (i64, i64, i64) =
                 (row.get(0)?, row.get(1)?, row.get(2)?);
-            let young = row.get::<_, i64>(4)? >= sql(sweep.cutoff.0);
-            if young || first_event + events > sweep.keys_moved_before {
-                return Ok((old, None));
+            let is_old = row.get::<_, i64>(4)? < sql(sweep.cutoff.0);
+            if is_old && first_event + events <= sweep.keys_moved_before {
+                let disposition = row.get::<_, i64>(3)?;
+                let quarantined = disposition == disposition_number(Disposition::Quarantined);
+                old.push(Old { seq, first_event, events, quarantined });
             }
-            let quarantined = row.get::<_, i64>(3)? == disposition_number(Disposition::Quarantined);
-            old.push(Old { seq, first_event, events, quarantined });
-            last = Some(seq);
+            last = Some(RequestId::from_bytes(array(row.get_ref(5)?.as_blob()?)));
             seen += 1;
         }
         Ok((old, last.filter(|_| seen == most)))
