@@ -62,6 +62,10 @@ pub enum OpenError {
     NoRoom { path: PathBuf },
     #[error("could not open `{path}`")]
     Unusable { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "another program reads `{path}`, so that its log cannot begin anew: end it, and start again"
+    )]
+    IsRead { path: PathBuf },
     #[error("`{path}` is damaged: {found}")]
     Damaged { path: PathBuf, found: String },
     #[error("could not make `{path}`")]

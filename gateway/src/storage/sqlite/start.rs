@@ -28,6 +28,10 @@ use crate::storage::StorageError;
 /// How often opening is tried again on a full disk.
 const OPEN_AGAIN_EVERY: Duration = Duration::from_secs(1);
 
+/// How long opening waits for another program to have read: longer than any look at the store takes
+/// that is not left open.
+const READER_WAIT: Duration = Duration::from_secs(5);
+
 /// What the writer works with.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -81,10 +85,14 @@ pub(super) fn opener(path: &Path, cache_kib: u32) -> Opener {
 
 /// Has on disk what is in the log: after a crash that may be in the memory of the system alone, and
 /// after a failed sync behind frames that no longer are on disk. So the log begins anew, if there is
-/// room for that.
+/// room for that. Whoever reads the store keeps it from that, and SQLite then says so without an error;
+/// what would be written behind such frames would be lost with them.
 fn settle(connection: &Connection, log: &File, path: &Path) -> Result<(), OpenError> {
-    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-        Ok(()) => Ok(()),
+    connection.busy_timeout(READER_WAIT).map_err(open::unusable(path))?;
+    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+    match connection.query_row(sql, [], |row| row.get::<_, i64>(0)) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(OpenError::IsRead { path: path.to_owned() }),
         Err(error) if matches!(classify(&error), StorageError::Full) => {
             log.sync_data().map_err(|source| OpenError::File { path: path.to_owned(), source })
         }

@@ -74,14 +74,19 @@ impl Fixture {
         }
     }
 
-    /// Opens what a `kill -9` at this moment would leave behind.
-    fn crash(&mut self) {
+    /// Has what a `kill -9` at this moment would leave behind, closed.
+    fn kill(&mut self) {
         let image = tempfile::tempdir().unwrap();
         for name in ["sluice.db", "sluice.db-wal"] {
             fs::copy(self.folder.path().join(name), image.path().join(name)).unwrap();
         }
         self.close();
         self.folder = image;
+    }
+
+    /// Opens it.
+    fn crash(&mut self) {
+        self.kill();
         self.reopen();
     }
 

@@ -44,6 +44,33 @@ fn what_a_crash_left_in_the_log_is_in_the_database_before_anything_else_is_done(
     assert_eq!(lease(bench.store(), "a", 9).len(), 1);
 }
 
+/// What a failed sync has left in the log may be missing on the disk: nothing goes behind it.
+#[test]
+fn a_store_whose_log_another_program_reads_is_not_opened_until_it_has_ended() {
+    let mut bench = Fixture::new();
+    let new = commit(START).event(None, &["a"]);
+    let id = new.request.id;
+    put(bench.store(), new);
+    bench.kill();
+    let reader = Connection::open(bench.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM requests").unwrap();
+    let log = bench.folder.path().join("sluice.db-wal");
+    let error = bench.open().unwrap_err().to_string();
+    assert!(error.contains("another program reads"), "{error}");
+    let bytes = || fs::metadata(&log).unwrap().len();
+    let before = bytes();
+    thread::scope(|scope| {
+        let opening = scope.spawn(|| bench.open());
+        eventually("what a start notes is in the log", || bytes() > before);
+        assert!(!opening.is_finished(), "it waits for a while");
+        drop(reader);
+        let store = opening.join().unwrap().unwrap();
+        assert_eq!(bytes(), 0);
+        assert!(block_on(store.request(id)).unwrap().is_some());
+        block_on(store.close());
+    });
+}
+
 #[test]
 fn the_log_that_is_synced_is_the_one_that_is_written_whatever_leads_to_the_store() {
     let mut bench = Fixture::new();
