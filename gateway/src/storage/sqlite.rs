@@ -241,6 +241,15 @@ impl SqliteStorage {
         work: impl FnOnce(&mut Writer<'_>) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let place = self.place().await?;
+        self.ask_writer_from(place, work).await
+    }
+
+    /// The same from a place in the queue that is held already.
+    async fn ask_writer_from<T: Send + 'static>(
+        &self,
+        place: Place,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
         let task = |reply: oneshot::Sender<_>| {
             // Whoever asked may have given up.
             Job::Task(Box::new(move |writer| drop(reply.send(writer.and_then(work)))), place)
@@ -248,14 +257,16 @@ impl SqliteStorage {
         self.ask(task).await
     }
 
-    async fn enter_lane(&self, adapter: AdapterName) -> Result<Lane, StorageError> {
+    /// Waits for the lane. With it comes the place in the queue that it was waited for in: who needs
+    /// one more could wait for it as long as commits wait for the lane, that is for ever.
+    async fn enter_lane(&self, adapter: AdapterName) -> Result<(Lane, Place), StorageError> {
         let place = self.place().await?;
         let id = LaneId(self.lanes.fetch_add(1, Ordering::Relaxed));
         let (jobs, of) = (self.jobs.clone(), adapter.clone());
         // Made before it is waited for: who gives up waiting ends it as well.
         let lane = Lane::new(id, move || drop(jobs.send(Job::LaneEnds(of, id))));
-        self.ask(|reply| Job::Lane(adapter, id, reply, place)).await?;
-        Ok(lane)
+        let place = self.ask(|reply| Job::Lane(adapter, id, reply, place)).await?;
+        Ok((lane, place))
     }
 
     /// Why the writer answers no more.

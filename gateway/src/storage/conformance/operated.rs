@@ -215,8 +215,9 @@ fn an_import_waits_for_the_lane_of_its_adapter<B: Bench>(bench: &mut B) {
             for _ in 0..20 {
                 tokio::task::yield_now().await;
             }
+            assert_eq!(plain(entries_now(store).await), [], "nothing is imported");
+            // Its commit ends the lane: what it read and what it writes is of before the import.
             let stored = store.commit(call).await.unwrap();
-            assert_eq!(plain(entries_now(store).await), [entry("a", "lane")]);
             drop(lane);
             stored
         };

@@ -66,7 +66,8 @@ impl Storage for SqliteStorage {
     }
 
     fn lane(&self, adapter: &AdapterName) -> StorageFuture<'_, Lane> {
-        Box::pin(self.enter_lane(adapter.clone()))
+        let entered = self.enter_lane(adapter.clone());
+        Box::pin(async move { entered.await.map(|(lane, _place)| lane) })
     }
 
     fn lease(

@@ -36,8 +36,8 @@ pub(super) enum Job {
     Commit(Box<Prepared>, Reply<Served>, Place),
     Record(Vec<AttemptRecord>, Reply<usize>, Place),
     Task(Task, Place),
-    /// Answered when the lane is held.
-    Lane(AdapterName, LaneId, Reply<()>, Place),
+    /// Answered when the lane is held, by its place in the queue.
+    Lane(AdapterName, LaneId, Reply<Place>, Place),
     /// Held no longer, or waited for no longer.
     LaneEnds(AdapterName, LaneId),
     Close,

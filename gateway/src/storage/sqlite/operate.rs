@@ -17,7 +17,7 @@ use super::{SqliteStorage, state};
 use crate::model::{AdapterName, StateEntry, StateRange};
 use crate::storage::{
     ENTRIES_COUNTED_MAX, EntryPage, ImportBegun, ImportRefused, NamespaceSummary, Operated,
-    StateImport, StateScan, Storage as _, StorageError, StorageFuture,
+    StateImport, StateScan, StorageError, StorageFuture,
 };
 
 /// Entries written in one step of an import, and their bytes: some milliseconds, during which
@@ -147,11 +147,11 @@ impl StateImport for Import<'_> {
     fn finish(&mut self) -> StorageFuture<'_, std::result::Result<(), ImportRefused>> {
         Box::pin(async move {
             // Held until the names are changed: whoever runs in it reads what stays as it is.
-            let _lane = self.storage.lane(&self.adapter).await?;
+            let (_lane, place) = self.storage.enter_lane(self.adapter.clone()).await?;
             let (adapter, version, staged) = (self.adapter.clone(), self.version, self.staged);
             let (replace, alive) = (self.replace, Arc::clone(&self.alive));
             self.storage
-                .ask_writer(move |writer| {
+                .ask_writer_from(place, move |writer| {
                     let ended = writer.end_import(&adapter, version, staged, replace);
                     drop(alive);
                     ended

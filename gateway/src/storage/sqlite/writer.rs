@@ -147,10 +147,9 @@ impl<'c> Writer<'c> {
             match job {
                 Job::Close => break,
                 Job::Lane(adapter, lane, reply, place) => {
-                    drop(place);
                     self.lanes.begin(adapter, lane);
                     // Who waits no longer has ended the lane already, by a job that follows.
-                    drop(reply.send(Ok(())));
+                    drop(reply.send(Ok(place)));
                 }
                 Job::LaneEnds(adapter, lane) => self.lanes.end(&adapter, lane),
                 Job::Task(task, place) => {

@@ -1,10 +1,13 @@
 //! Imports in this engine: what they leave behind, and what others notice of them.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use super::*;
 use crate::model::StateRange;
 use crate::storage::conformance::operated::{entry, import};
 use crate::storage::conformance::state::{VERSION, adapter, claim, put_key};
-use crate::storage::{ImportBegun, Operated as _};
+use crate::storage::{ImportBegun, Operated as _, StorageFuture};
 
 /// Rows of state, whosesoever they are, and namespaces.
 fn counted(bench: &Fixture) -> (i64, i64) {
@@ -59,4 +62,43 @@ fn a_full_disk_takes_no_import() {
     assert!(matches!(block_on(begin()), Err(StorageError::Full)));
     let added = block_on(begun.add(vec![entry("a", "v")]));
     assert!(matches!(added, Err(StorageError::Full)), "{added:?}");
+}
+
+/// Begins what `future` does; its answer, where there is one already.
+async fn begun<T>(future: &mut StorageFuture<'_, T>) -> Option<Result<T, StorageError>> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+#[test]
+fn an_import_ends_although_all_places_of_the_queue_are_taken_by_commits_behind_it() {
+    let bench = Fixture::with(|options| options.queue_bound = 2);
+    let store = bench.sqlite();
+    claim(store, "vkyc");
+    let import = store.begin_import(adapter("vkyc"), VERSION, true);
+    let ImportBegun::Begun(mut import) = block_on(import).unwrap() else { panic!("refused") };
+    block_on(import.add(vec![entry("a", "v")])).unwrap();
+    let lane = block_on(store.lane(&adapter("vkyc"))).unwrap();
+    block_on(async {
+        let (mut ending, mut behind) = (import.finish(), store.commit(commit(START)));
+        assert!(begun(&mut ending).await.is_none() && begun(&mut behind).await.is_none());
+        drop(lane);
+        // Behind the end of that lane, and so behind the beginning of the import's.
+        let (done, lane_began) = oneshot::channel();
+        let tell = move |_: Result<&mut Writer<'_>, StorageError>| done.send(()).unwrap();
+        let elsewhere = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        store.jobs.send(Job::Task(Box::new(tell), elsewhere)).unwrap();
+        lane_began.await.unwrap();
+        let mut last = store.commit(commit(START));
+        begun(&mut last).await;
+        assert_eq!(store.places.available_permits(), 0);
+        let ended = tokio::time::timeout(Duration::from_secs(20), ending).await;
+        ended.expect("neither the import nor the commits move").unwrap().unwrap();
+        assert_eq!(behind.await.unwrap(), Committed::Stored { events: 0 });
+    });
+    let all = store.entries(adapter("vkyc"), StateRange::new(Vec::new(), None), 9);
+    assert_eq!(block_on(all).unwrap().unwrap().entries.len(), 1);
 }
