@@ -40,6 +40,8 @@ pub(super) trait Bench {
     fn clock(&self) -> &ManualClock;
     /// Closes the store as a stop does, and opens it again.
     fn reopen(&mut self);
+    /// Opens what the end of the process at this moment would leave behind.
+    fn crash(&mut self);
 }
 
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {

@@ -40,6 +40,7 @@ pub(super) enum Op {
         to: usize,
     },
     Reopen,
+    Crash,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +67,7 @@ pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => Just(Op::Sweep),
         1 => (0_usize..2).prop_map(|to| Op::Retire { to }),
         1 => Just(Op::Reopen),
+        1 => Just(Op::Crash),
     ];
     prop::collection::vec(op, 1..40)
 }
@@ -220,6 +222,14 @@ impl Model {
         assert_eq!(bench.retire(1 - to), retired);
     }
 
+    /// Leases die with the process that gave them.
+    fn forget_leases(&mut self) {
+        for owed in &mut self.owed {
+            owed.lease = None;
+        }
+        self.leases.clear();
+    }
+
     fn check(&self, bench: &dyn BenchOps) {
         let in_state = |state| self.owed.iter().filter(|owed| owed.state == state).count() as u64;
         let wanted = (in_state(DeliveryState::Pending), in_state(DeliveryState::DeadLetter));
@@ -294,11 +304,11 @@ pub(super) fn agree<B: Bench>(bench: &mut B, ops: &[Op]) {
             Op::Retire { to } => model.retire(bench, *to),
             Op::Reopen => {
                 bench.reopen();
-                // Leases die with the process that gave them.
-                for owed in &mut model.owed {
-                    owed.lease = None;
-                }
-                model.leases.clear();
+                model.forget_leases();
+            }
+            Op::Crash => {
+                bench.crash();
+                model.forget_leases();
             }
         }
         model.check(bench);

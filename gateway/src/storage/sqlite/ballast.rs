@@ -22,14 +22,13 @@ const ZEROS: usize = 64 * 1024;
 pub(super) struct Room {
     path: PathBuf,
     bytes: u64,
-    reserve: fn(&File, u64) -> rustix::io::Result<()>,
+    pub(super) reserve: fn(&File, u64) -> rustix::io::Result<()>,
     /// It was said that there can be no ballast.
     warned: bool,
 }
 
 impl Room {
     pub(super) fn new(path: PathBuf, bytes: u64) -> Self {
-        let reserve = |file: &File, bytes| fallocate(file, FallocateFlags::empty(), 0, bytes);
         Self { path, bytes, reserve, warned: false }
     }
 
@@ -120,6 +119,11 @@ impl Room {
         let disk = statvfs(folder.unwrap_or(Path::new("."))).ok()?;
         Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
+}
+
+/// Has a file's room on the disk.
+pub(super) fn reserve(file: &File, bytes: u64) -> rustix::io::Result<()> {
+    fallocate(file, FallocateFlags::empty(), 0, bytes)
 }
 
 /// How long a ballast of `wanted` bytes may be where commits can be taken; absent where they

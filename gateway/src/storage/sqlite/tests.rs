@@ -84,12 +84,6 @@ impl Fixture {
         self.folder = image;
     }
 
-    /// Opens it.
-    fn crash(&mut self) {
-        self.kill();
-        self.reopen();
-    }
-
     /// Runs `sql` on the closed file, as bit rot or a hand would.
     fn tamper(&mut self, sql: &str) -> usize {
         self.close();
@@ -122,6 +116,11 @@ impl Bench for Fixture {
     fn reopen(&mut self) {
         self.close();
         self.store = Some(self.open().unwrap());
+    }
+
+    fn crash(&mut self) {
+        self.kill();
+        self.reopen();
     }
 }
 

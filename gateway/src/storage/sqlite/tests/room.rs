@@ -5,24 +5,47 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 
+/// Fills the disk for the store: neither the database nor the ballast can grow.
+fn fill(bench: &Fixture) {
+    bench.on_writer("PRAGMA max_page_count = 1");
+    let no_room = |writer: &mut Writer<'_>| {
+        writer.room.reserve = |_, _| Err(rustix::io::Errno::NOSPC);
+        Ok(())
+    };
+    block_on(bench.sqlite().ask_writer(no_room)).unwrap();
+}
+
+fn make_room(bench: &Fixture) {
+    bench.on_writer("PRAGMA max_page_count = 1000000");
+    let room = |writer: &mut Writer<'_>| {
+        writer.room.reserve = ballast::reserve;
+        Ok(())
+    };
+    block_on(bench.sqlite().ask_writer(room)).unwrap();
+}
+
 #[test]
 fn a_full_disk_refuses_commits_records_attempts_and_recovers() {
     let bench = Fixture::with(|options| options.ballast_bytes = 1024 * 1024);
     let ballast = open::beside(&bench.path(), ".ballast");
+    let refusing = || block_on(bench.store().health()).unwrap().refusing;
     assert_eq!(fs::metadata(&ballast).unwrap().len(), 1024 * 1024);
     put(bench.store(), commit(START).event(None, &["a"]));
     let leased: Vec<LeasedDelivery> = lease(bench.store(), "a", 9);
-    // The writer looks for room when it is idle; it finds the disk empty, so the limit must hold
-    // until the test lifts it: the ballast cannot be made where a folder has its name.
-    bench.on_writer("PRAGMA max_page_count = 1");
+    fill(&bench);
     let big = || commit(START).body(&"x".repeat(200_000)).event(Some(key("k", 60)), &["a"]);
     let full = block_on(bench.store().commit(big()));
     assert!(matches!(full, Err(StorageError::Full)), "{full:?}");
+    assert!(!ballast.exists(), "its room is for the bookkeeping of deliveries");
     let done = leased.iter().map(|leased| attempt(leased, "a", START)).collect();
-    assert_eq!(record(bench.store(), done), 1, "the bookkeeping of deliveries goes on");
-    bench.on_writer("PRAGMA max_page_count = 1000000");
+    assert_eq!(record(bench.store(), done), 1, "which goes on");
+    // It looks for room four times a second, and finds none.
+    assert_eq!(refusing().as_deref(), Some("the disk is full"));
+    let full = block_on(bench.store().commit(commit(START)));
+    assert!(matches!(full, Err(StorageError::Full)), "{full:?}");
+    make_room(&bench);
     eventually("it takes commits again", || block_on(bench.store().commit(commit(START))).is_ok());
-    assert_eq!(block_on(bench.store().health()).unwrap().refusing, None);
+    assert_eq!(refusing(), None);
     assert_eq!(fs::metadata(&ballast).unwrap().len(), 1024 * 1024, "the ballast is made again");
     assert_eq!(
         put(bench.store(), big()),

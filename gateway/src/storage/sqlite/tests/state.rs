@@ -20,6 +20,10 @@ impl Bench for Crashing {
     fn reopen(&mut self) {
         self.0.crash();
     }
+
+    fn crash(&mut self) {
+        self.0.crash();
+    }
 }
 
 proptest! {
