@@ -31,6 +31,8 @@ mod trusted;
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::model::UnixMillis;
+
 pub use admin_place::{AdminPlace, admin_place};
 pub use allow::AllowFrom;
 pub(crate) use bounded::{FileError, read_file};
@@ -122,26 +124,21 @@ fn read_with(path: &Path, environment: &dyn Fn(&str) -> Option<OsString>) -> Rea
 ///
 /// Where it cannot be read as a secret; in words that hold none of it.
 pub fn read_secret(path: &Path) -> Result<SecretValue, String> {
-    newest(path, secret::read::from_file(path))
+    let versions = secret::read::from_file(path).map_err(|error| error.message)?;
+    let newest = versions.into_iter().next().map(|version| version.value);
+    newest.ok_or_else(|| format!("`{}` holds no value", path.display()))
 }
 
-/// As [`read_secret`], from a copy of the file that is for one who presents the secret: whoever
-/// made it decides who may read it, and it may be a pipe.
+/// The value to present at `now`, from a secret's file or a copy of it: whoever made the copy decides
+/// who may read it, and it may be a pipe.
 ///
 /// # Errors
 ///
 /// As [`read_secret`].
-pub fn read_secret_copy(path: &Path) -> Result<SecretValue, String> {
-    newest(path, secret::read::from_copy(path))
-}
-
-fn newest(
-    path: &Path,
-    versions: Result<Vec<SecretVersion>, secret::read::Unreadable>,
-) -> Result<SecretValue, String> {
-    let versions = versions.map_err(|error| error.message)?;
-    let newest = versions.into_iter().next().map(|version| version.value);
-    newest.ok_or_else(|| format!("`{}` holds no value", path.display()))
+pub fn read_secret_copy(path: &Path, now: UnixMillis) -> Result<SecretValue, String> {
+    let versions = secret::read::from_copy(path).map_err(|error| error.message)?;
+    let known = secret::longest_known(&versions, now).cloned();
+    known.ok_or_else(|| format!("`{}` holds no value", path.display()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::{CommandError, ConfigArgument};
 use crate::config::{SecretUse, SecretValue, Unfit, admin_place, read_secret_copy};
+use crate::model::{Clock as _, SystemClock, UnixMillis};
 
 /// How long one question to a running gateway may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
@@ -91,12 +92,13 @@ impl<F: Read + Unpin> Body for FileBody<F> {
 impl AdminArguments {
     /// Finds address and token; connects at the first question.
     pub(super) fn client(&self) -> Result<AdminClient, CommandError> {
+        let now = SystemClock.now();
         let (base, token) = match (&self.admin, &self.token_file) {
             (Some(base), Some(file)) => {
-                let token = read_secret_copy(file).map_err(|problem| anyhow!(problem));
+                let token = read_secret_copy(file, now).map_err(|problem| anyhow!(problem));
                 (base.clone(), token.context("reading the token file")?)
             }
-            _ => self.configured()?,
+            _ => self.configured(now)?,
         };
         if let Some(Unfit { fault, help }) = SecretUse::Header.unfit(&token) {
             return Err(anyhow!("the admin token {fault}; {help}").into());
@@ -114,8 +116,8 @@ impl AdminArguments {
         Ok(AdminClient { base, token, http, runtime })
     }
 
-    fn configured(&self) -> Result<(url::Url, SecretValue), CommandError> {
-        let place = admin_place(&self.config.config)?;
+    fn configured(&self, now: UnixMillis) -> Result<(url::Url, SecretValue), CommandError> {
+        let place = admin_place(&self.config.config, now)?;
         let base = url::Url::parse(&format!("http://{}/", place.listen))
             .context("making the address of the admin listener")?;
         Ok((base, place.token))

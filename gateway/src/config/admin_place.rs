@@ -5,11 +5,12 @@ use std::path::Path;
 
 use super::check::names::Names;
 use super::check::{secrets, sections};
+use super::secret::longest_known;
 use super::section::{Section, string};
 use super::{Inputs, Problems, SecretValue, Secrets, environment, files};
-use crate::model::SecretName;
+use crate::model::{SecretName, UnixMillis};
 
-/// Where the admin side of a running gateway is, and its newest token.
+/// Where the admin side of a running gateway is, and a token that it accepts.
 #[derive(Debug)]
 pub struct AdminPlace {
     pub listen: SocketAddr,
@@ -17,12 +18,13 @@ pub struct AdminPlace {
 }
 
 /// Reads no more of the configuration whose main file is `path` than where its admin side is: a
-/// gateway serves on, and can be asked, while the rest of its files is wrong.
+/// gateway serves on, and can be asked, while the rest of its files is wrong. `now` decides which
+/// tokens have expired.
 ///
 /// # Errors
 ///
 /// What is wrong with these two, or with the files where that hides them.
-pub fn admin_place(path: &Path) -> Result<AdminPlace, Problems> {
+pub fn admin_place(path: &Path, now: UnixMillis) -> Result<AdminPlace, Problems> {
     let mut elsewhere = Problems::default();
     let tree = files::read(path, &mut elsewhere);
     let mut problems = Problems::default();
@@ -42,7 +44,7 @@ pub fn admin_place(path: &Path) -> Result<AdminPlace, Problems> {
         }
         Names::declared(&tree.root).secret(named, &secrets, &mut problems).cloned()
     });
-    let token = token.and_then(|token| Some(token.versions.first()?.value.clone()));
+    let token = token.and_then(|token| longest_known(&token.versions, now).cloned());
     match token {
         Some(token) if problems.is_empty() && is_listen_known => Ok(AdminPlace { listen, token }),
         _ => {

@@ -68,6 +68,14 @@ impl Secret {
     }
 }
 
+/// The value to present to a gateway that may not have taken up the newest yet: of those that are
+/// active at `now`, the one that has been there longest.
+pub(super) fn longest_known(versions: &[SecretVersion], now: UnixMillis) -> Option<&SecretValue> {
+    let is_active = |version: &&SecretVersion| version.expires_at.is_none_or(|end| now < end);
+    let known = versions.iter().rfind(is_active).or(versions.first());
+    known.map(|version| &version.value)
+}
+
 /// Everything under `[secrets]`, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets(pub BTreeMap<SecretName, Secret>);

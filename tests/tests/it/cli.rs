@@ -110,6 +110,13 @@ async fn a_healthy_gateway_can_be_asked_while_its_files_are_wrong() {
     assert_eq!(answer.status.code(), Some(78), "{told}");
     assert!(told.contains("secrets.lost.file: there is no file"), "{told}");
     assert!(told.ends_with("refused: generation 1 serves on\n"), "{told}");
+    // Nor does it take up a new token then; the one before is presented for as long as it is good.
+    let rotated = home.sluice(&["secret", "rotate", "admin-token"]).unwrap();
+    assert!(rotated.status.success(), "{}", text(&rotated.stderr));
+    for _ in 0..2 {
+        let answer = home.sluice(&["reload", "--config", "wrong.toml"]).unwrap();
+        assert_eq!(answer.status.code(), Some(78), "{}", text(&answer.stderr));
+    }
 
     // Where the admin side itself cannot be found, that is told and nothing else.
     for (part, wrong, said) in [
@@ -136,21 +143,24 @@ async fn a_token_file_is_read_as_a_secret_is_whoever_else_may_read_it() {
     assert!(secret.starts_with(b"#sluice-secrets 1\n"));
     std::fs::write(home.folder().join("copy"), &secret).unwrap();
     std::fs::write(home.folder().join("plain"), rotated.stdout).unwrap();
-    for file in ["secrets/admin-token", "copy", "plain"] {
-        sluice_tests::wait_until("the new token", Duration::from_secs(60), || async {
-            let asked = ["routes", "--admin", &admin, "--token-file", file];
-            let answer = home.sluice(&asked).unwrap();
-            let told = text(&answer.stderr);
-            // Until the gateway has seen the new value.
-            assert!(answer.status.success() || told.contains("401"), "{file}: {told}");
-            answer.status.success().then_some(())
-        })
-        .await
-        .unwrap();
+    let ask =
+        |file: &str| home.sluice(&["routes", "--admin", &admin, "--token-file", file]).unwrap();
+    // Whether or not the gateway has seen the new value.
+    for file in ["secrets/admin-token", "copy"] {
+        let answer = ask(file);
+        assert!(answer.status.success(), "{file}: {}", text(&answer.stderr));
     }
+    // The new value alone is accepted once it has.
+    sluice_tests::wait_until("the new token", Duration::from_secs(60), || async {
+        let answer = ask("plain");
+        let told = text(&answer.stderr);
+        assert!(answer.status.success() || told.contains("401"), "{told}");
+        answer.status.success().then_some(())
+    })
+    .await
+    .unwrap();
     std::fs::write(home.folder().join("wrong"), "0123456789abcdef\n\n").unwrap();
-    let asked = ["routes", "--admin", &admin, "--token-file", "wrong"];
-    let told = text(&home.sluice(&asked).unwrap().stderr);
+    let told = text(&ask("wrong").stderr);
     assert!(told.contains("the admin token cannot be sent in a header"), "{told}");
 }
 

@@ -223,7 +223,6 @@ fn every_use() -> Home {
 #[test]
 fn a_value_that_the_gateway_would_refuse_is_refused_and_changes_nothing() {
     let home = every_use();
-    let check = || home.sluice(&["check", "--config", "sluice.toml"]).unwrap().status.code();
     let value_file = home.folder().join("value");
     for (name, wrong, said, right) in [
         ("admin-token", "abc", "it has a value of fewer than 16 bytes", "0123456789abcdef-new"),
@@ -250,11 +249,11 @@ fn a_value_that_the_gateway_would_refuse_is_refused_and_changes_nothing() {
         assert_eq!(std::fs::read(&file).unwrap(), before, "{name}");
         std::fs::write(&value_file, right).unwrap();
         done(&home.sluice(&rotate).unwrap());
-        assert_eq!(check(), Some(0), "{name}");
         // A random one too.
         done(&home.sluice(&["secret", "rotate", name]).unwrap());
-        assert_eq!(check(), Some(0), "{name}");
     }
+    let checked = home.sluice(&["check", "--config", "sluice.toml"]).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
 }
 
 #[test]
