@@ -18,7 +18,7 @@ use super::refusals::Refusals;
 use super::reloading::{Reloading, Sides, bind_admin};
 use super::routes::RoutesInForce;
 use super::watchdog::Watchdog;
-use super::{Shared, maintenance};
+use super::{BLOCKING_DEADLINE, Shared, maintenance};
 use crate::admin::{AdminState, Phase};
 use crate::config::ListenerConfig;
 use crate::delivery::DeliveryService;
@@ -365,10 +365,12 @@ fn start_admin(
                 .enable_all()
                 .build()
                 .context("starting the admin runtime")?;
-            runtime.block_on(async move {
+            let served = runtime.block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 crate::admin::run(listener, state, moved, stop).await.context("serving operators")
-            })
+            });
+            runtime.shutdown_timeout(BLOCKING_DEADLINE);
+            served
         })
         .context("starting the admin thread")?;
     Ok(AdminThread { address, moves, thread, ended })

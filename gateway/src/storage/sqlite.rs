@@ -22,6 +22,7 @@ mod backup;
 mod ballast;
 mod checkpointer;
 mod encode;
+mod ending;
 mod engine;
 mod failure;
 mod filter;
@@ -92,6 +93,10 @@ const QUERY_READERS: usize = 2;
 
 /// Connections for `seen`, which blocks its caller: as many as calls run at once on small machines.
 const SEEN_READERS: usize = 2;
+
+/// How long the end of a store waits for its threads once they were told. What the writer does last
+/// takes a fraction of it, and the next start does what is left.
+const JOIN_MAX: Duration = Duration::from_secs(5);
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -326,21 +331,23 @@ impl SqliteStorage {
         Ok(sweep.deleted)
     }
 
+    /// Waits for the threads, which end soon unless the disk hangs: then they are left to the end of
+    /// the process, and so is the lock. Who opens the file next must not meet them.
     fn join(&self) {
-        self.due.join();
-        self.queries.join();
+        let mut threads = self.due.end();
+        threads.extend(self.queries.end());
+        threads.extend(self.backups.end());
+        threads.extend(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
         for reader in &self.seen {
             reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         self.state.close();
-        self.backups.join();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer
-            && writer.join().is_err()
-        {
-            tracing::error!("The writer of the store panicked.");
+        let have_ended = ending::join_within(JOIN_MAX, threads);
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if !have_ended {
+            #[expect(clippy::mem_forget, reason = "it is given up with the process")]
+            std::mem::forget(lock);
         }
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -73,6 +73,28 @@ async fn nobody_is_told_of_what_is_not_synced() {
     assert_eq!(told_of_what_is_in_the_log("syncer-hangs").await, (false, 0));
 }
 
+/// Ends although what it has written is never synced, at one signal or at a second one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_does_not_keep_it_from_ending() {
+    let stopped = async |again: bool| {
+        let home = HomeBuilder::new().vkyc(&["events"]).unwrap().events_file().build().unwrap();
+        let gateway = home.start_with(&[("SLUICE_FAULT", "syncer-hangs")]).await.unwrap();
+        let answer = gateway.post_vkyc(vkyc_payload("trn:vkyc:hanging")).await.unwrap();
+        assert_eq!(answer.status, 503, "it is not synced");
+        if again {
+            gateway.signal("TERM").unwrap();
+            gateway.wait_for_log("Draining.", RECOVERY_MAX).await.unwrap();
+        }
+        let stopped = gateway.terminate().await.unwrap();
+        assert_eq!(stopped.status.code(), Some(1), "it says that this was no orderly end");
+        drop(home.start().await.expect("the store can be opened again"));
+        stopped.took
+    };
+    let (once, twice) = tokio::join!(stopped(false), stopped(true));
+    println!("ended after {once:?}, at a second signal after {twice:?}");
+    assert!(twice < Duration::from_secs(15), "{twice:?}");
+}
+
 async fn kills(rounds: u64, environment: &[(&str, &str)]) -> Audit {
     let mut random = Random::new();
     let home = HomeBuilder::new().vkyc(&["events"]).unwrap().events_file().build().unwrap();

@@ -51,7 +51,7 @@ impl Backups {
             if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
                 return Err(failed("another backup is under way"));
             }
-            // Asked with the lock held: `join` empties it, and must not find it full again.
+            // Asked with the lock held: `end` empties it, and must not find it full again.
             if let Some(over) = shared.over() {
                 return Err(over);
             }
@@ -67,14 +67,9 @@ impl Backups {
         copied.await.unwrap_or_else(|_| Err(failed("the thread that copies panicked")))
     }
 
-    /// Waits for the thread, which stops by itself once the store is over.
-    pub(super) fn join(&self) {
-        let thread = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.join().is_err()
-        {
-            tracing::error!("The thread that copies the store panicked.");
-        }
+    /// The thread, to be waited for: it stops by itself once the store is over.
+    pub(super) fn end(&self) -> Option<JoinHandle<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

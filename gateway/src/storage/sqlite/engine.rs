@@ -175,7 +175,7 @@ impl Storage for SqliteStorage {
             drop(self.jobs.send(Job::Close));
             let mut ended = self.ended.clone();
             drop(ended.wait_for(|ended| *ended).await);
-            // All of its threads are at their ends: this does not block for long.
+            // Its threads are at their ends: this blocks for a moment, and never beyond its bound.
             self.join();
         })
     }

@@ -104,16 +104,10 @@ impl Readers {
         self.places.close();
     }
 
-    /// Waits for the threads to end.
-    pub(super) fn join(&self) {
+    /// As [`Self::close`]; returns the threads, to be waited for.
+    pub(super) fn end(&self) -> Vec<JoinHandle<()>> {
         self.close();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("A reader of the store panicked.");
-            }
-        }
+        std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

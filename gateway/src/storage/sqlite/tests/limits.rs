@@ -24,6 +24,27 @@ fn more_commits_than_the_queue_holds_are_refused() {
 }
 
 #[test]
+fn a_store_whose_disk_hangs_ends_all_the_same_and_stays_locked() {
+    let mut bench = Fixture::new();
+    let store = bench.store.take().unwrap();
+    let shared = Arc::clone(&store.shared);
+    // A sync that does not end: who reads what is due waits for it, and so does the writer.
+    let hanging = shared.syncs.begin(0, 0);
+    let moment = Duration::from_millis(50);
+    block_on(async {
+        let name = destination("a");
+        let reading = tokio::time::timeout(moment, store.load(&name, START));
+        assert!(reading.await.is_err(), "what is not synced is not read");
+        assert!(tokio::time::timeout(moment, store.close()).await.is_err());
+    });
+    let began = Instant::now();
+    drop(store);
+    assert!(began.elapsed() < 2 * JOIN_MAX, "{:?}", began.elapsed());
+    assert!(matches!(bench.open(), Err(OpenError::InUse { .. })), "its threads are there still");
+    shared.syncs.end(&hanging);
+}
+
+#[test]
 fn a_lease_stops_at_its_bound_of_bytes_and_goes_on_with_the_next() {
     const MIB: usize = 1024 * 1024;
     let bench = Fixture::new();
