@@ -57,6 +57,7 @@ mod tests;
 mod times;
 mod told;
 mod upkeep;
+mod weights;
 mod writer;
 
 use std::fs::File;
@@ -81,6 +82,7 @@ use self::shared::Shared;
 use self::start::{Opener, Start};
 use self::state::StateReaders;
 use self::times::{EvenClock, Moment};
+use self::weights::Weights;
 use self::writer::Writer;
 use crate::model::{
     AdapterName, AttemptRecord, Clock, DeadLetterReason, DestinationName, LeasedDelivery,
@@ -108,13 +110,15 @@ pub struct SqliteOptions {
     pub ballast_bytes: u64,
     /// Commits and records that may wait for the writer; beyond it, commits are refused as `Busy`.
     pub queue_bound: usize,
+    /// Bytes of commits that may wait for the writer, as `queue_bound`. A single one may be larger.
+    pub queue_bytes: usize,
     /// Page cache of the writer, in KiB.
     pub cache_kib: u32,
 }
 
 impl SqliteOptions {
-    /// The defaults: 64 MiB of ballast, 4,096 waiting, 16 MiB of page cache, and an even clock that
-    /// begins at `clock`'s time.
+    /// The defaults: 64 MiB of ballast, 4,096 waiting with 64 MiB, 16 MiB of page cache, and an even
+    /// clock that begins at `clock`'s time.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let even_clock = Arc::new(EvenClock::starting_at(clock.now()));
@@ -123,6 +127,7 @@ impl SqliteOptions {
             even_clock,
             ballast_bytes: 64 * 1024 * 1024,
             queue_bound: 4_096,
+            queue_bytes: 64 * 1024 * 1024,
             cache_kib: 16 * 1024,
         }
     }
@@ -135,6 +140,7 @@ pub struct SqliteStorage {
     jobs: JobSender,
     /// Bounds what waits in `jobs`.
     places: Arc<Semaphore>,
+    weights: Weights,
     /// Reads what is due. Of its own, so that no operator's question holds deliveries up.
     due: Readers,
     queries: Readers,
@@ -188,6 +194,7 @@ impl SqliteStorage {
             shared,
             jobs,
             places: Arc::new(Semaphore::new(options.queue_bound)),
+            weights: Weights::new(options.queue_bytes),
             due,
             queries,
             path: path.to_owned(),
@@ -236,7 +243,9 @@ impl SqliteStorage {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| StorageError::Busy)?;
         let prepared = Box::new(encode::prepare(commit, attempt, &self.shared)?);
-        let (committed, _served) = self.ask(|reply| Job::Commit(prepared, reply, place)).await?;
+        let weight = self.weights.take(prepared.bytes()).ok_or(StorageError::Busy)?;
+        let room = (place, weight);
+        let (committed, _served) = self.ask(|reply| Job::Commit(prepared, reply, room)).await?;
         Ok(committed)
     }
 

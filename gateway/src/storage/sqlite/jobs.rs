@@ -2,10 +2,10 @@
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::encode::{Prepared, PreparedEvent};
+use super::encode::Prepared;
 use super::job_queue::JobReceiver;
 use super::lanes::Lanes;
-use super::state::PreparedState;
+use super::weights::Weight;
 use super::writer::Writer;
 use crate::model::{AdapterName, AttemptRecord};
 use crate::storage::{Committed, LaneId, StorageError};
@@ -33,7 +33,7 @@ pub(super) type Task = Box<dyn FnOnce(Result<&mut Writer<'_>, StorageError>) + S
 /// What the writer is asked to do.
 pub(super) enum Job {
     /// Answered by nothing where it is an attempt whose fence is stale.
-    Commit(Box<Prepared>, Reply<Served>, Place),
+    Commit(Box<Prepared>, Reply<Served>, (Place, Weight)),
     Record(Vec<AttemptRecord>, Reply<usize>, Place),
     Task(Task, Place),
     /// Answered when the lane is held, by its place in the queue.
@@ -122,12 +122,9 @@ impl Gathered {
     fn add(&mut self, job: Job) {
         self.hurries |= job.hurries();
         match job {
-            Job::Commit(commit, reply, place) => {
-                drop(place);
-                self.bytes += commit.body.len() + commit.record_json.len();
-                self.bytes += commit.events.iter().map(PreparedEvent::bytes).sum::<usize>();
-                self.bytes += commit.state_reads.as_ref().map_or(0, Vec::len);
-                self.bytes += commit.state.as_ref().map_or(0, PreparedState::bytes);
+            Job::Commit(commit, reply, room) => {
+                drop(room);
+                self.bytes += commit.bytes();
                 self.members.push(Member::Commit(commit, reply));
             }
             Job::Record(attempts, reply, place) => {

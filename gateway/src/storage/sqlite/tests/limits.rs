@@ -24,6 +24,41 @@ fn more_commits_than_the_queue_holds_are_refused() {
 }
 
 #[test]
+fn commits_that_nobody_waits_for_any_more_fill_no_memory() {
+    const MIB: usize = 1024 * 1024;
+    let bench = Fixture::with(|options| options.queue_bytes = 4 * MIB);
+    let store = bench.store();
+    let of = |bytes: usize| {
+        let mut new = commit(START);
+        new.request.body = vec![b'x'; bytes].into();
+        store.commit(new)
+    };
+    let (release, wait) = mpsc::channel::<()>();
+    let held = bench.sqlite().ask_writer(move |_| {
+        assert!(wait.recv().is_err(), "released by dropping the other end");
+        Ok(())
+    });
+    let given_up = async {
+        for _ in 0..3 {
+            // As a request does at its deadline.
+            let waited = tokio::time::timeout(Duration::from_millis(1), of(MIB)).await;
+            assert!(waited.is_err(), "{waited:?}");
+        }
+        assert!(matches!(of(MIB).await, Err(StorageError::Busy)), "the bound is reached");
+        let small = tokio::time::timeout(Duration::from_millis(1), of(1)).await;
+        assert!(small.is_err(), "there is room for a small one: {small:?}");
+        drop(release);
+    };
+    let (held, ()) = block_on(async { tokio::join!(held, given_up) });
+    held.unwrap();
+    // Behind what waited, which is stored all the same: then all room is free, and one may be larger.
+    block_on(store.answers()).unwrap();
+    block_on(of(8 * MIB)).unwrap();
+    let all = crate::storage::RequestFilter { limit: 9, ..Default::default() };
+    assert_eq!(block_on(store.requests(all)).unwrap().len(), 5);
+}
+
+#[test]
 fn a_store_whose_disk_hangs_ends_all_the_same_and_stays_locked() {
     let mut bench = Fixture::new();
     let store = bench.store.take().unwrap();
