@@ -22,6 +22,7 @@ mod batch;
 pub mod cloudevent;
 mod destinations;
 mod keeper;
+mod lookups;
 mod queue;
 mod report;
 mod resolver;
@@ -43,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 pub use attempt::{AttemptError, Verdict};
 pub use destinations::{HttpDestination, InvalidDestination};
 
+use self::lookups::Lookups;
 use crate::model::{Clock, DestinationName};
 use crate::snapshot::Snapshot;
 use crate::storage::{Configured, Storage};
@@ -61,6 +63,7 @@ pub struct DeliveryService {
     current: Arc<ArcSwap<Snapshot>>,
     swapped: Arc<Notify>,
     calls: Arc<Semaphore>,
+    lookups: Arc<Lookups>,
 }
 
 impl DeliveryService {
@@ -74,7 +77,7 @@ impl DeliveryService {
         swapped: Arc<Notify>,
         calls: Arc<Semaphore>,
     ) -> Self {
-        Self { storage, clock, current, swapped, calls }
+        Self { storage, clock, current, swapped, calls, lookups: Arc::default() }
     }
 
     /// Runs until `shutdown`, then stops leasing and returns when the attempts under way have
@@ -123,6 +126,7 @@ impl DeliveryService {
             clock: Arc::clone(&self.clock),
             current: Arc::clone(&self.current),
             calls: Arc::clone(&self.calls),
+            lookups: Arc::clone(&self.lookups),
             generation,
             name,
             gone: Arc::default(),

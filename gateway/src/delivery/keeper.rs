@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::BatchWorker;
 use super::destinations::{AdapterDestination, HttpDestination};
+use super::lookups::Lookups;
 use super::queue::Queue;
 use super::worker::Worker;
 use crate::config::{DestinationConfig, DestinationKind};
@@ -36,6 +37,8 @@ pub(super) struct Keeper {
     pub(super) current: Arc<ArcSwap<Snapshot>>,
     /// Adapter calls at once, shared with ingest.
     pub(super) calls: Arc<Semaphore>,
+    /// Those of all destinations.
+    pub(super) lookups: Arc<Lookups>,
     /// Tells when `current` was swapped.
     pub(super) generation: watch::Receiver<u64>,
     pub(super) name: DestinationName,
@@ -123,7 +126,8 @@ impl Keeper {
         stop: &CancellationToken,
     ) -> Option<HttpDestination> {
         while !stop.is_cancelled() {
-            match HttpDestination::new(config, Arc::clone(&self.clock)) {
+            let (clock, lookups) = (Arc::clone(&self.clock), Arc::clone(&self.lookups));
+            match HttpDestination::sharing(config, clock, lookups) {
                 Ok(destination) => return Some(destination),
                 Err(error) => DestinationUnusable { destination: &self.name, error: &error }.emit(),
             }

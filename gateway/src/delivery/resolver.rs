@@ -2,10 +2,12 @@
 //! was judged, of this very resolution.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address::AddressPolicy;
+use super::lookups::Lookups;
 
 /// Addresses of one name that are tried at most: a name with a thousand costs no more.
 const ADDRESSES_MAX: usize = 16;
@@ -19,16 +21,19 @@ const ADDRESSES_MAX: usize = 16;
 pub(super) struct AddressDenied;
 
 /// The system's resolver, with the addresses that the policy forbids left out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct VettingResolver(pub(super) AddressPolicy);
+#[derive(Clone, Debug)]
+pub(super) struct VettingResolver {
+    pub(super) policy: AddressPolicy,
+    pub(super) lookups: Arc<Lookups>,
+}
 
 impl Resolve for VettingResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0;
+        let (policy, lookups) = (self.policy, Arc::clone(&self.lookups));
         Box::pin(async move {
             // The port is the URL's; whoever dials sets it.
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let vetted = vet(policy, found)?;
+            let found = lookups.find(name.as_str()).await?;
+            let vetted = vet(policy, found.into_iter())?;
             Ok(Box::new(vetted.into_iter()) as Addrs)
         })
     }

@@ -16,6 +16,7 @@ use crate::config::{DestinationConfig, DestinationKind, HttpFormat};
 use crate::delivery::address::AddressPolicy;
 use crate::delivery::attempt::AttemptError;
 use crate::delivery::cloudevent;
+use crate::delivery::lookups::Lookups;
 use crate::delivery::resolver::{AddressDenied, VettingResolver};
 use crate::delivery::retry::parse_retry_after;
 use crate::delivery::signature::{self, InvalidKey, SigningKeys};
@@ -78,6 +79,15 @@ impl HttpDestination {
         config: &DestinationConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, InvalidDestination> {
+        Self::sharing(config, clock, Arc::default())
+    }
+
+    /// As [`Self::new`], with the look-ups of other destinations.
+    pub(in crate::delivery) fn sharing(
+        config: &DestinationConfig,
+        clock: Arc<dyn Clock>,
+        lookups: Arc<Lookups>,
+    ) -> Result<Self, InvalidDestination> {
         let DestinationKind::Http { url, format, signing_secret, headers, allow_private } =
             &config.kind
         else {
@@ -94,8 +104,9 @@ impl HttpDestination {
         }
         let keys = signing_secret.as_ref().map(SigningKeys::new).transpose();
         let policy = AddressPolicy::of(url, *allow_private);
+        let resolver = VettingResolver { policy, lookups };
         Ok(Self {
-            client: client(url, policy, config).map_err(InvalidDestination::Client)?,
+            client: client(url, resolver, config).map_err(InvalidDestination::Client)?,
             clock,
             url: url.clone(),
             format: *format,
@@ -181,7 +192,7 @@ impl Carry for HttpDestination {
 
 fn client(
     url: &Url,
-    policy: AddressPolicy,
+    resolver: VettingResolver,
     config: &DestinationConfig,
 ) -> Result<Client, reqwest::Error> {
     install_crypto_provider();
@@ -192,7 +203,7 @@ fn client(
         .retry(retry::never())
         // Neither HTTP_PROXY and its kin, which would choose the address in our place.
         .no_proxy()
-        .dns_resolver(VettingResolver(policy))
+        .dns_resolver(resolver)
         .connect_timeout(config.timeout)
         .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
         .pool_max_idle_per_host(config.concurrency)

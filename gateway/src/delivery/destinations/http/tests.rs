@@ -309,8 +309,9 @@ async fn localhost_is_dialled_and_a_name_that_points_inwards_is_not() {
     // The same lookup judged as any other name would be.
     let url = format!("http://localhost:{port}/").parse().unwrap();
     let config = http_config(&format!("http://localhost:{port}/"));
+    let resolver = VettingResolver { policy: AddressPolicy::Public, lookups: Arc::default() };
     let judged = HttpDestination {
-        client: client(&url, AddressPolicy::Public, &config).unwrap(),
+        client: client(&url, resolver, &config).unwrap(),
         ..destination(&config)
     };
     let denied = judged.attempt(&event(1)).await;
@@ -318,6 +319,19 @@ async fn localhost_is_dialled_and_a_name_that_points_inwards_is_not() {
     let told = denied.unwrap_err().to_string();
     assert!(told.contains("set `allow_private = true` if that is meant"), "{told}");
     assert_eq!(peer.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_resolved_is_told_as_such() {
+    let lookups = Lookups::by(|_| Err(std::io::Error::other("no name server answers")));
+    let config = http_config("http://crm.example/");
+    let clock = Arc::new(ManualClock::at(RECEIVED_AT));
+    let destination = HttpDestination::sharing(&config, clock, Arc::new(lookups)).unwrap();
+    let failed = destination.attempt(&event(1)).await;
+    check_kind(&failed, "unreachable", &"no address");
+    let told = crate::telemetry::chain(&failed.unwrap_err());
+    let why = "the destination's name could not be resolved: no name server answers";
+    assert!(told.contains(why), "{told}");
 }
 
 #[tokio::test]
