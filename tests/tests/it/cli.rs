@@ -4,8 +4,13 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::Duration;
 
+use sluice::adapter::{Sandbox, SandboxLimits};
+use sluice::config;
+use sluice::model::UnixMillis;
+use sluice::snapshot::{self, OnBrokenAdapter};
 use sluice_tests::provider::vkyc_payload;
 use sluice_tests::{Gateway, Home, HomeBuilder, artifacts};
 
@@ -206,8 +211,8 @@ fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
     text.split(&begin).skip(1).filter_map(|rest| rest.split('"').next()).collect()
 }
 
-/// What `check` says of a configuration of `config/`, in a folder that has all that it names.
-fn checked_example(main: &Path, change: impl Fn(&str) -> String) -> Output {
+/// A copy of a configuration of `config/`, in a folder that has all that it names; and its main file.
+fn example(main: &Path, change: impl Fn(&str) -> String) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let plugins = artifacts::plugin("vkyc").unwrap();
@@ -242,33 +247,45 @@ fn checked_example(main: &Path, change: impl Fn(&str) -> String) -> Output {
             }
         }
     }
-    let mut check = Command::new(artifacts::gateway().unwrap());
-    check.args(["check", "--config"]).arg(at(main.file_name().unwrap().to_str().unwrap()));
-    check.env("LEDGER_LOGIN", "Bearer 1").output().unwrap()
+    let main = at(main.file_name().unwrap().to_str().unwrap());
+    (folder, main)
 }
 
 #[test]
 fn every_example_is_right_with_its_plugins_and_its_filters_match_their_events() {
     const UNMATCHED: &str = "matches no event of plugin";
-    let config = artifacts::workspace().join("config");
-    let entries = std::fs::read_dir(config.join("examples")).unwrap();
+    let shipped = artifacts::workspace().join("config");
+    let entries = std::fs::read_dir(shipped.join("examples")).unwrap();
     let mut mains: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     for path in &mut mains {
         if path.is_dir() {
             path.push("sluice.toml");
         }
     }
-    mains.push(config.join("sluice.toml"));
+    mains.push(shipped.join("sluice.toml"));
+    // As `check` does it, but that each plugin is compiled once for all of them.
+    let cache = tempfile::tempdir().unwrap();
+    let limits = SandboxLimits { cache: Some(cache.path().to_owned()), ..SandboxLimits::default() };
+    let sandbox = Sandbox::new(limits).unwrap();
+    let digest_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &[0; 32]);
     for main in &mains {
-        let checked = checked_example(main, str::to_owned);
-        let told = text(&checked.stdout);
-        assert!(checked.status.success(), "{}: {}", main.display(), text(&checked.stderr));
-        assert!(!told.contains(UNMATCHED), "{}: {told}", main.display());
+        let (_folder, copy) = example(main, str::to_owned);
+        let config = config::load_with(&copy, &|_| Some("Bearer 1".into()));
+        let built = config.and_then(|config| {
+            snapshot::build(0, Arc::new(config), &sandbox, &digest_key, OnBrokenAdapter::Refuse)
+        });
+        let built = built.unwrap_or_else(|problems| panic!("{}: {problems}", main.display()));
+        for hint in built.hints(UnixMillis(0)) {
+            assert!(!hint.message.contains(UNMATCHED), "{}: {hint}", main.display());
+        }
     }
     // The control, and what an operator is told.
-    let main = config.join("examples/http-destination.toml");
+    let main = shipped.join("examples/http-destination.toml");
     let wrong = |text: &str| text.replace("co.hyperverge.vkyc.*", "sluice.vkyc.*");
-    let told = text(&checked_example(&main, wrong).stdout);
+    let (_folder, copy) = example(&main, wrong);
+    let mut check = Command::new(artifacts::gateway().unwrap());
+    check.args(["check", "--config"]).arg(copy).env("LEDGER_LOGIN", "Bearer 1");
+    let told = text(&check.output().unwrap().stdout);
     let line = told.lines().position(|line| line.contains(UNMATCHED)).expect(&told);
     let lines: Vec<&str> = told.lines().skip(line).take(2).collect();
     let at = "routes.vkyc.deliver_to.1.types.0: matches no event of plugin `vkyc`";
