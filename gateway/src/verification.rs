@@ -1,7 +1,7 @@
 //! Verdicts on secrets: the only place where a secret meets what a request presents.
 //!
-//! A route's secrets ([`RouteSecrets`]) take the credentials out of each request ([`Presented`])
-//! before anything else reads it, and judge them, or a MAC or signature, when the adapter asks.
+//! A route's secrets ([`RouteSecrets`]) take the credentials out of each request ([`Presented`],
+//! and what [`stray`]s) before anything else reads it, and judge them, or a MAC or signature, when the adapter asks.
 //! Every value that is active may match; one past its expiry is recorded as
 //! [`Found::MatchedExpired`], for the operator, and is a mismatch to the adapter.
 //!
@@ -13,6 +13,7 @@ mod asked;
 mod key;
 mod mask;
 mod proof;
+mod stray;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use mask::Presented;
 use mask::{Carried, Reading};
 pub use proof::{MacAlgorithm, MacScheme, Part, PresentedEncoding, SignatureAlgorithm, Signed};
 use smol_str::SmolStr;
+use stray::Strays;
 use subtle::ConstantTimeEq as _;
 
 use crate::adapter::Travels;
@@ -47,6 +49,7 @@ pub struct RouteSecrets {
     token: Option<Secret>,
     auth: RouteAuth,
     digest_key: ring::hmac::Key,
+    strays: Strays,
 }
 
 struct Role {
@@ -72,13 +75,14 @@ impl RouteSecrets {
         auth: RouteAuth,
         digest_key: ring::hmac::Key,
     ) -> Self {
-        let roles = roles
+        let roles: BTreeMap<SmolStr, Role> = roles
             .into_iter()
             .map(|(role, travels, secret)| {
                 (role.into(), Role { secret, travels, told_no_key: AtomicBool::new(false) })
             })
             .collect();
-        Self { roles, token, auth, digest_key }
+        let strays = Strays::of(roles.values(), token.as_ref());
+        Self { roles, token, auth, digest_key, strays }
     }
 
     /// Those of no route: for a call that runs again from its record, where nothing is verified.

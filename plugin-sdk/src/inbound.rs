@@ -44,6 +44,10 @@ impl Inbound {
     }
 
     /// Every value of the header, in order of arrival. Case of the name does not matter.
+    ///
+    /// `cookie`, `proxy-authorization` and `authorization` read `***` whoever they are meant for,
+    /// the last unless the route has a key and it is neither `Basic` nor `Bearer`: a code may be
+    /// in it.
     #[must_use]
     pub fn header(&self, name: &str) -> Vec<String> {
         host::header(name)

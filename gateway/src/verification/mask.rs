@@ -6,6 +6,7 @@ use std::ops::Range;
 use smol_str::SmolStr;
 use zeroize::Zeroizing;
 
+use super::stray::Strays;
 use super::{MASK, RouteSecrets};
 use crate::adapter::Travels;
 use crate::model::{KeyedDigest, RequestHead};
@@ -85,6 +86,9 @@ impl RouteSecrets {
     /// Takes the credentials out of a head: what remains reads `***` where they stood, a prefix
     /// such as `Bearer ` included, and is otherwise unchanged byte for byte. `token_segment`: the
     /// byte range of the `{token}` segment in the path, where the route has one.
+    ///
+    /// Presented is what stands where it is declared to. What strays (see [`super::stray`]) is
+    /// masked and no more.
     #[must_use]
     pub fn mask(
         &self,
@@ -92,6 +96,7 @@ impl RouteSecrets {
         token_segment: Option<Range<usize>>,
     ) -> (RequestHead, Presented) {
         let mut presented = Presented::default();
+        Strays::mask_copies(&mut head, token_segment.clone(), self.roles.values());
         if let Some(segment) = token_segment {
             presented.token = Some(self.reading(&take_token(&mut head.path, segment)));
         }
@@ -118,6 +123,7 @@ impl RouteSecrets {
                 Travels::Body | Travels::Key => {}
             }
         }
+        self.strays.mask_rest(&mut head);
         (head, presented)
     }
 
@@ -167,7 +173,7 @@ fn take_token(path: &mut String, segment: Range<usize>) -> Zeroizing<Vec<u8>> {
 }
 
 /// A scheme's name, as `Bearer`, is compared without case (RFC 9110 section 11.1).
-fn after_prefix<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
+pub(super) fn after_prefix<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
     let (head, rest) = value.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }
@@ -191,19 +197,19 @@ fn mask_query(query: &str, name: &str) -> String {
     masked.join("&")
 }
 
-fn pairs(query: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (pair, None),
     })
 }
 
-fn is_named(raw: &str, name: &str) -> bool {
+pub(super) fn is_named(raw: &str, name: &str) -> bool {
     raw == name || percent_decode(raw.as_bytes(), true) == name.as_bytes()
 }
 
 /// Decodes `%41`; what is no valid escape stays as it is. In a form a `+` is a space.
-fn percent_decode(text: &[u8], form: bool) -> Vec<u8> {
+pub(super) fn percent_decode(text: &[u8], form: bool) -> Vec<u8> {
     if form {
         let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
         percent_encoding::percent_decode(&spaced).collect()

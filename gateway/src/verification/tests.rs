@@ -1,4 +1,5 @@
 mod signed;
+mod stray;
 
 use std::sync::Arc;
 
@@ -55,9 +56,7 @@ fn check_header(headers: &[(&str, &str)], expected: Found) {
     assert_eq!(verdict.found, expected, "{headers:?}");
     let shown = format!("{verdict:?} {presented:?} {route:?}");
     assert!(!shown.contains("hunter2"));
-    for ((_, kept), (name, _)) in masked.headers.iter().zip(headers) {
-        assert_eq!(kept == MASK, name.eq_ignore_ascii_case("authorization"));
-    }
+    assert!(masked.headers.iter().all(|(_, kept)| kept == MASK), "{masked:?}");
 }
 
 #[test]
@@ -161,7 +160,7 @@ fn a_query_parameter_is_found_under_its_decoded_name_and_the_rest_is_kept() {
     check_query("the+key=a%20b/c=", "the+key=***", Found::Mismatched);
     check_query("the+key=", "the+key=***", Found::Mismatched);
     check_query("the+key", "the+key", Found::Mismatched);
-    check_query("The+key=a%2Bb/c=", "The+key=a%2Bb/c=", Found::Missing);
+    check_query("The+key=a%2Bb/c=", "The+key=***", Found::Missing);
     check_query("", "", Found::Missing);
     check_query("the+key=1&the+key=a%2Bb/c=", "the+key=***&the+key=***", Found::Repeated);
 }
@@ -321,12 +320,12 @@ proptest! {
         value in "[A-Z]{12}", other in "[ -~]{0,30}",
     ) {
         let travels = Travels::Query { name: "Key".to_owned(), setting: None };
-        let by_query = route(travels, Some(secret(&[(b"x", None)])), RouteAuth::Required);
+        let by_query = route(travels, Some(secret(&[(b"of the route", None)])), RouteAuth::Required);
         let query = format!("{before}&Key={value}&{after}");
         let (kept, _) = by_query.mask(head(Some(&query), &[]), None);
         prop_assert_eq!(kept.query, Some(format!("{before}&Key=***&{after}")));
 
-        let by_header = route(bearer(), Some(secret(&[(b"x", None)])), RouteAuth::Required);
+        let by_header = route(bearer(), Some(secret(&[(b"of the route", None)])), RouteAuth::Required);
         let credential = format!("Bearer {value}");
         let headers = [("x-other", other.as_str()), ("authorization", credential.as_str())];
         let (kept, _) = by_header.mask(head(None, &headers), None);

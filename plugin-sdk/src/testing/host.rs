@@ -246,12 +246,29 @@ impl Host {
             matches!(travels, Travels::Header { name: each, .. } if each.eq_ignore_ascii_case(name))
         });
         let values = self.request().header(name);
-        values.map(|value| if carries { MASK } else { value }.to_owned()).collect()
+        values.map(|value| if carries || stray(value) { MASK } else { value }.to_owned()).collect()
+    }
+
+    /// Whether a header carries a credential by its nature. With a key there may be a code in
+    /// `authorization`.
+    fn is_credential(&self, name: &str, value: &str) -> bool {
+        let is = |each: &str| name.eq_ignore_ascii_case(each);
+        let has_key = self.travels.values().any(|travels| matches!(travels, Travels::Key));
+        let scheme = value.split(' ').next().unwrap_or_default();
+        let is_password = ["basic", "bearer"].iter().any(|each| scheme.eq_ignore_ascii_case(each));
+        is("cookie")
+            || is("proxy-authorization")
+            || is("authorization") && (!has_key || is_password)
     }
 
     /// Compares what travels in a header or in the query, as `describe` says.
     pub(crate) fn verify_presented(&mut self, role: &str, compared: Compared) -> Verdict {
         self.knows(role);
+        let stray = |value: &str| {
+            let after_scheme = value.split_once(' ').map_or(value, |(_, rest)| rest);
+            let is_secret = |secret: &String| secret == value || secret == after_scheme;
+            self.secrets.values().flatten().any(is_secret) || self.is_credential(name, value)
+        };
         let presented = match (self.travels.get(role), compared) {
             (Some(Travels::Header { name, prefix, .. }), Compared::Header) => {
                 let after = |value: &str| {

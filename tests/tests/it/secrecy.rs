@@ -96,6 +96,73 @@ async fn no_secret_and_no_payload_is_in_any_log_line_or_file() {
     assert!(in_data(&home, PAYLOAD), "the control: what is stored is found");
 }
 
+const ELSEWHERE: &str = r#"
+[routes.elsewhere]
+path = "/hooks/elsewhere"
+plugin = "vkyc"
+secrets = { shared_secret = "vkyc-secret" }
+settings = { secret_header = "x-secret" }
+deliver_to = ["events"]
+"#;
+
+const PROXY_PASSWORD: &str = "Y2FuYXJ5OnByb3h5LXBhc3N3b3Jk";
+const COOKIE: &str = "session=canary-cookie-5b1d";
+
+/// The operator wrote down another header than the provider's; a proxy repeats the URL, and is
+/// given a password of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_the_wrong_place_is_kept_and_shown_nowhere() {
+    let home = HomeBuilder::new()
+        .vkyc(&["events"])
+        .unwrap()
+        .plugin("zotlo")
+        .unwrap()
+        .secret("zotlo-token", URL_TOKEN)
+        .toml(ZOTLO)
+        .toml(ELSEWHERE)
+        .events_file()
+        .build()
+        .unwrap();
+    let gateway = home.start_with(&[("SLUICE_LOG", "trace")]).await.unwrap();
+    for sent in [VKYC_SECRET.to_owned(), format!("Bearer {VKYC_SECRET}")] {
+        let request = Request::post_json("/hooks/elsewhere", vkyc_payload(PAYLOAD))
+            .header(VKYC_SECRET_HEADER, &sent);
+        assert_eq!(gateway.send(request).await.unwrap().status, 401);
+    }
+    let query = format!("/hooks/elsewhere?key={VKYC_SECRET}");
+    let request = Request::post_json(&query, vkyc_payload(PAYLOAD));
+    assert_eq!(gateway.send(request).await.unwrap().status, 401);
+    let path = format!("/hooks/zotlo/{URL_TOKEN}");
+    let body = r#"{"queue":{"type":"renewed","requestID":"r"},"parameters":{}}"#;
+    let request = Request::post_json(&path, body)
+        .header("x-original-url", &format!("{path}?a=1"))
+        .header("referer", &format!("https://hooks.example.com{path}"))
+        .header("authorization", &format!("Basic {PROXY_PASSWORD}"))
+        .header("cookie", COOKIE)
+        .header("x-other", PAYLOAD);
+    assert_eq!(gateway.send(request).await.unwrap().status, 200);
+
+    let list = gateway.admin_get("/api/v1/requests").await.unwrap().json().unwrap();
+    let rows = list["requests"].as_array().unwrap();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[1]["diagnosis"], "header_missing");
+    let mut shown = list.to_string();
+    for row in rows {
+        let id = row["id"].as_str().unwrap();
+        shown += &gateway.admin_get(&format!("/api/v1/requests/{id}")).await.unwrap().text();
+    }
+    let log = gateway.log().unwrap();
+    assert!(gateway.terminate().await.unwrap().status.success());
+    // The controls: the requests are shown and stored, with the headers that hold no secret.
+    assert!(shown.contains(PAYLOAD) && in_data(&home, PAYLOAD), "{shown}");
+    assert!(shown.contains("/hooks/zotlo/***?a=1"), "{shown}");
+    for secret in [VKYC_SECRET, URL_TOKEN, PROXY_PASSWORD, COOKIE] {
+        assert!(!log.contains(secret), "`{secret}` is in the log");
+        assert!(!shown.contains(secret), "`{secret}` is shown by the admin side");
+        assert!(!in_data(&home, secret), "`{secret}` is in the data folder");
+    }
+}
+
 const HOSTILE: &str = r#"
 [routes.hostile]
 path = "/hooks/hostile"
