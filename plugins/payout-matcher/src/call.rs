@@ -32,6 +32,10 @@ pub(crate) struct Call {
     pub(crate) id: String,
     /// When the first of its sources told of it.
     first_at: u64,
+    /// How long after its start it is kept, in milliseconds: the longest `keep_calls` that it was
+    /// written under.
+    #[serde(default)]
+    keep_millis: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ref_id: Option<Said<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +106,7 @@ impl Call {
         Self {
             id,
             first_at: at,
+            keep_millis: 0,
             ref_id: None,
             caller: None,
             number: None,
@@ -134,8 +139,17 @@ impl Call {
         value(self.started_at.as_ref()).copied().unwrap_or(self.first_at)
     }
 
-    pub(crate) fn expires_at(&self, settings: &Settings) -> u64 {
-        self.start().saturating_add(settings.keep_calls.as_millis())
+    /// Keeps it for as long as these settings say, and never shorter than it was kept before.
+    ///
+    /// Its routes may say otherwise than its adapter, and a reload otherwise than what was said
+    /// before. A call that were forgotten sooner by one of them could be told of again, as one that
+    /// nobody has paid yet, and a credit on it could not be taken back.
+    pub(crate) fn keep(&mut self, settings: &Settings) {
+        self.keep_millis = self.keep_millis.max(settings.keep_calls.as_millis());
+    }
+
+    pub(crate) fn expires_at(&self) -> u64 {
+        self.start().saturating_add(self.keep_millis)
     }
 
     pub(crate) fn ref_id(&self) -> Option<&str> {
@@ -178,15 +192,12 @@ impl Call {
     }
 
     /// Writes the call, and the index entries that `before` has not, or has otherwise.
-    pub(crate) fn store(
-        &self,
-        before: Option<&Self>,
-        settings: &Settings,
-    ) -> Result<(), Rejection> {
-        let expires_at = self.expires_at(settings);
+    pub(crate) fn store(&self, before: Option<&Self>) -> Result<(), Rejection> {
+        let expires_at = self.expires_at();
         let id = self.id.as_str();
         CALLS.put_until(id, self, expires_at)?;
-        let moved = before.is_none_or(|before| before.start() != self.start());
+        let place = |call: &Self| (call.start(), call.expires_at());
+        let moved = before.is_none_or(|before| place(before) != place(self));
         let before_at = before.map(Self::start);
         if moved {
             if let Some(start) = before_at {
@@ -208,7 +219,7 @@ impl Call {
         {
             BY_CALLER.delete((number, *start, id))?;
         }
-        if let Some((number, start, entry)) = new.filter(|new| old.as_ref() != Some(new)) {
+        if let Some((number, start, entry)) = new.filter(|new| moved || old.as_ref() != Some(new)) {
             BY_CALLER.put_until((number, start, id), &entry, expires_at)?;
         }
         Ok(())

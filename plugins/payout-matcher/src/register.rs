@@ -176,7 +176,8 @@ fn register(id: String, told: Told, at: u64, settings: &Settings) -> Result<Regi
     let before = CALLS.get(&id)?;
     let mut call = before.clone().unwrap_or_else(|| Call::new(id, at));
     call.merge(told, at);
-    if call.expires_at(settings) <= this::now() {
+    call.keep(settings);
+    if call.expires_at() <= this::now() {
         return Ok(Registered::Expired);
     }
     let changes = match &before {
@@ -184,7 +185,7 @@ fn register(id: String, told: Told, at: u64, settings: &Settings) -> Result<Regi
         None => Vec::new(),
     };
     if before.as_ref() != Some(&call) {
-        call.store(before.as_ref(), settings)?;
+        call.store(before.as_ref())?;
     }
     let changes = changes
         .into_iter()

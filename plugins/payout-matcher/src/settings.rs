@@ -44,7 +44,8 @@ pub struct Settings {
     pub payout_max: String,
     /// Name of the header that carries the secret `shared_secret`.
     pub secret_header: String,
-    /// How long after its start a call can be matched.
+    /// How long after its start a call can be matched. Of routes and reloads that say otherwise the
+    /// longest counts for a call that was told of, or reported, under it.
     pub keep_calls: Span,
     /// How long an unmatched report is listed.
     pub keep_unmatched: Span,

@@ -60,17 +60,17 @@ impl Hit<'_, '_> {
         let Self { read, before, settings, .. } = self;
         let status = self.status();
         let mut call = before.clone();
+        call.keep(settings);
         let mut changes = Vec::new();
         if status != Status::Superseded {
             let credit = balance::due(before, self.payout.cents, settings);
             let old = before.paid.as_ref().and_then(|paid| paid.credit.as_ref());
             changes = balance::settle(old, credit.as_ref())?;
             call.paid = Some(Paid { value_cents: self.payout.cents, at: read.now, credit });
-            call.store(Some(before), settings)?;
+            call.store(Some(before))?;
         }
-        let expires_at = call.expires_at(settings);
         let entry = self.entry(&call, &changes);
-        HISTORY.put_until((&call.id, read.now, &read.request), &entry, expires_at)?;
+        HISTORY.put_until((&call.id, read.now, &read.request), &entry, call.expires_at())?;
         // Where this is a replay, the report is no longer unmatched.
         UNMATCHED.delete((read.now, &read.request))?;
         self.tell(&call, &changes)
