@@ -1,9 +1,17 @@
 //! Between a text as received and the text it stands for.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
 
 use crate::inbound::{hex_pair, percent_decode};
+
+/// The same place in a text as received and in the text it stands for: between two units.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    raw: usize,
+    decoded: usize,
+}
 
 /// How a text was written down inside another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +33,31 @@ impl Coding {
     }
 
     /// The bytes of `raw` that these bytes of the decoded text were made of, escapes whole.
-    pub(super) fn raw_range(self, raw: &str, decoded: Range<usize>) -> Range<usize> {
-        let (mut rest, mut at, mut decoded_at) = (raw.as_bytes(), 0, 0);
+    ///
+    /// `place`: where the last question about this text ended, or the beginning. A range that
+    /// follows on it is found from there, so that many in order take one walk.
+    pub(super) fn raw_range(
+        self,
+        raw: &str,
+        decoded: Range<usize>,
+        place: &Cell<Place>,
+    ) -> Range<usize> {
+        let last = place.get();
+        let mut here = if last.decoded <= decoded.start { last } else { Place::default() };
         let mut start = None;
-        while decoded_at < decoded.end && !rest.is_empty() {
+        while here.decoded < decoded.end
+            && let Some(rest @ [_, ..]) = raw.as_bytes().get(here.raw..)
+        {
             let (raw_bytes, decoded_bytes) = self.unit(rest);
-            if start.is_none() && decoded_at + decoded_bytes > decoded.start {
-                start = Some(at);
+            if start.is_none() && here.decoded + decoded_bytes > decoded.start {
+                start = Some(here.raw);
             }
-            (at, decoded_at) = (at + raw_bytes, decoded_at + decoded_bytes);
-            rest = rest.get(raw_bytes..).unwrap_or_default();
+            here.raw += raw_bytes;
+            here.decoded += decoded_bytes;
         }
-        let at = at.min(raw.len());
-        start.unwrap_or(at)..at
+        place.set(here);
+        let end = here.raw.min(raw.len());
+        start.unwrap_or(end)..end
     }
 
     /// Length of what stands first, as written and decoded.
@@ -69,6 +89,18 @@ pub(super) mod tests {
     use super::*;
 
     #[test]
+    fn ranges_in_order_take_one_walk() {
+        let raw = "%34".repeat(1_000);
+        let place = Cell::default();
+        for at in 0..1_000 {
+            let before: Place = place.get();
+            assert_eq!(Coding::Form.raw_range(&raw, at..at + 1, &place), at * 3..at * 3 + 3);
+            assert_eq!((before.raw, before.decoded), (at * 3, at), "it begins where it ended");
+        }
+        assert_eq!(Coding::Form.raw_range(&raw, 1..2, &place), 3..6, "and goes back where it must");
+    }
+
+    #[test]
     fn a_range_of_the_text_is_found_in_what_was_received() {
         for (coding, raw, text, expected) in [
             (Coding::Form, "a+b%41%2Bc", "bA", "b%41"),
@@ -81,7 +113,7 @@ pub(super) mod tests {
         ] {
             let decoded = coding.decode(raw).unwrap();
             let start = decoded.find(text).unwrap();
-            let range = coding.raw_range(raw, start..start + text.len());
+            let range = coding.raw_range(raw, start..start + text.len(), &Cell::default());
             assert_eq!(&raw[range], expected, "{raw}");
         }
         assert_eq!(Coding::Json.decode(r"\ud83d"), None);
@@ -127,7 +159,7 @@ pub(super) mod tests {
             prop_assert_eq!(&decoded, &text);
             let (from, to) = (from.min(to), from.max(to));
             let at = |n: usize| text.char_indices().nth(n).map_or(text.len(), |(at, _)| at);
-            let range = coding.raw_range(&raw, at(from)..at(to));
+            let range = coding.raw_range(&raw, at(from)..at(to), &Cell::default());
             let inside = coding.decode(&raw[range]).unwrap();
             prop_assert_eq!(&inside, &text[at(from)..at(to)]);
         }
@@ -135,8 +167,24 @@ pub(super) mod tests {
         #[test]
         fn no_bytes_make_it_panic(form: bool, raw in ".{0,30}", from in 0_usize..40, to in 0_usize..40) {
             let coding = if form { Coding::Form } else { Coding::Json };
-            let range = coding.raw_range(&raw, from..to);
+            let range = coding.raw_range(&raw, from..to, &Cell::default());
             prop_assert!(range.start <= range.end && range.end <= raw.len());
+        }
+
+        /// Whatever was asked before.
+        #[test]
+        fn one_place_after_the_other_is_found_as_each_alone(
+            form: bool, text in "\\PC{0,20}", escape in prop::collection::vec(any::<bool>(), 20),
+            asked in prop::collection::vec((0_usize..40, 0_usize..40), 1..6),
+        ) {
+            let coding = if form { Coding::Form } else { Coding::Json };
+            let raw = spelled(coding, &text, &escape);
+            let place = Cell::default();
+            for (one, other) in asked {
+                let (from, to) = (one.min(other), one.max(other));
+                let alone = coding.raw_range(&raw, from..to, &Cell::default());
+                prop_assert_eq!(coding.raw_range(&raw, from..to, &place), alone);
+            }
         }
     }
 }

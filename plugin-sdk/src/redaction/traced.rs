@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
 
@@ -6,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::coding::Coding;
+use super::coding::{Coding, Place};
 use crate::{Inbound, Rejection, json};
 
 /// Which part of the request a text comes from.
@@ -34,6 +35,8 @@ impl Part {
 pub struct Traced<'a> {
     text: Cow<'a, str>,
     origin: Origin<'a>,
+    /// Up to where [`Self::locate`] has walked.
+    place: Cell<Place>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,14 +56,14 @@ impl<'a> Traced<'a> {
     pub fn body(inbound: &'a Inbound) -> Result<Self, Rejection> {
         let text = inbound.text()?;
         let origin = Origin::Part(Part::Body, inbound.body().len() - text.len());
-        Ok(Self { text: Cow::Borrowed(text), origin })
+        Ok(Self { text: Cow::Borrowed(text), origin, place: Cell::default() })
     }
 
     /// The query; empty where there is none.
     #[must_use]
     pub fn query(inbound: &'a Inbound) -> Self {
         let text = Cow::Borrowed(inbound.query().unwrap_or_default());
-        Self { text, origin: Origin::Part(Part::Query, 0) }
+        Self { text, origin: Origin::Part(Part::Query, 0), place: Cell::default() }
     }
 
     /// The text itself.
@@ -114,7 +117,7 @@ impl<'a> Traced<'a> {
         coding: Coding,
     ) -> Option<Traced<'t>> {
         let origin = Origin::Inner { outer: self, start, raw, coding };
-        Some(Traced { text: coding.decode(raw)?, origin })
+        Some(Traced { text: coding.decode(raw)?, origin, place: Cell::default() })
     }
 
     /// Where `piece` stands in this text; it must be a piece of it, not merely be equal to one.
@@ -127,12 +130,13 @@ impl<'a> Traced<'a> {
         (range.end <= self.text.len()).then_some(range)
     }
 
-    /// The bytes of the request that a range of this text was made of.
+    /// The bytes of the request that a range of this text was made of. Of many ranges those in
+    /// order cost one walk through each layer.
     pub(super) fn locate(&self, range: Range<usize>) -> (Part, Range<usize>) {
         match self.origin {
             Origin::Part(part, offset) => (part, range.start + offset..range.end + offset),
             Origin::Inner { outer, start, raw, coding } => {
-                let range = coding.raw_range(raw, range);
+                let range = coding.raw_range(raw, range, &self.place);
                 outer.locate(range.start + start..range.end + start)
             }
         }
