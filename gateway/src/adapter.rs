@@ -42,6 +42,8 @@ pub use describe::{
     Description, EventType, FactColumn, PausedAnswer, SecretRole, SettingIs, Travels, View,
 };
 
+pub(crate) use redaction::withheld;
+
 use configure::Start;
 use engine::Runtime;
 use host::Shared;
@@ -270,6 +272,8 @@ pub struct CallEnd {
     pub reads: CallReads,
     /// What may be kept and shown of the request, where the adapter had parts of it masked.
     pub masked: Option<Arc<InboundRequest>>,
+    /// It ended before it could say what must not be kept: nothing of body and query is.
+    pub withheld: bool,
     /// What an outcome changes of the adapter's state, in the order of keys; nothing otherwise.
     pub writes: Vec<StateWrite>,
 }

@@ -30,6 +30,10 @@ pub struct Description {
     /// Present where it uses state: the version of what it keeps there.
     #[serde(skip_serializing_if = "Option::is_none")]
     state_version: Option<u32>,
+    /// It has parts of requests masked (`inbound.redact`). Of a request that it did not come to
+    /// read, or broke on, the gateway then keeps nothing of body and query.
+    #[serde(skip_serializing_if = "is_false")]
+    redacts: bool,
     /// Event types it consumes.
     consumes: Vec<Cow<'static, str>>,
     /// Dotted path of a setting, an object, whose members name further event types it consumes.
@@ -178,6 +182,7 @@ impl Description {
             secrets: Vec::new(),
             paused_answer: None,
             state_version: None,
+            redacts: false,
             consumes: Vec::new(),
             consumes_named_by: None,
             views: Vec::new(),
@@ -270,6 +275,15 @@ impl Description {
         self
     }
 
+    /// Says that it has parts of requests masked, as with [`crate::Redactor`]. Of a request that it
+    /// did not come to read (the gateway was overloaded), or broke on before it had asked, nobody
+    /// knows what must not be kept: the gateway then keeps nothing of body and query.
+    #[must_use]
+    pub const fn redacts(mut self) -> Self {
+        self.redacts = true;
+        self
+    }
+
     /// An event type of another adapter that it consumes.
     #[must_use]
     pub fn consumes(mut self, kind: &'static str) -> Self {
@@ -326,6 +340,11 @@ impl Description {
     }
 
     #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) const fn says_that_it_redacts(&self) -> bool {
+        self.redacts
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn makes_event(&self, kind: &str) -> bool {
         self.events.iter().any(|each| each.kind == kind)
     }
@@ -334,6 +353,11 @@ impl Description {
     pub(crate) fn shows_fact(&self, name: &str) -> bool {
         self.facts.iter().any(|each| each.name == name)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde takes")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[cfg(test)]
@@ -372,6 +396,7 @@ mod tests {
             )
             .secret_unless("old", Travels::Key, "O.", SettingIs::new("signed.old", "no"))
             .state_version(2)
+            .redacts()
             .consumes("com.example.other")
             .consumes_named_by("more.events")
             .fact("kind", "Kind");
@@ -389,6 +414,7 @@ mod tests {
             ])
         );
         assert_eq!(json["state_version"], 2);
+        assert_eq!(json["redacts"], true);
         assert_eq!(json["consumes"], serde_json::json!(["com.example.other"]));
         assert_eq!(json["consumes_named_by"], "more.events");
         assert!(json.get("paused_answer").is_none());

@@ -4,7 +4,9 @@
 //! that asked has returned, the gateway runs the adapter again, on the request with `***` where
 //! those pieces stood, and keeps what that run comes to: the stored request, `original` and all
 //! that is made of it hold nothing of them. The second run is told the verdicts of the first, so
-//! verify before you ask. What makes a redelivery the same event must not depend on what is
+//! take them before you ask, and ask before you refuse: what is refused is kept for operators too.
+//! Say in `describe` that you do it ([`crate::Description::redacts`]): then nothing of a body is
+//! kept either that the adapter did not come to read. What makes a redelivery the same event must not depend on what is
 //! masked: use [`Inbound::body_digest`](crate::Inbound::body_digest) for keys of whole bodies.
 
 mod coding;
@@ -12,7 +14,7 @@ mod traced;
 
 pub use traced::Traced;
 
-use crate::{Rejection, cards, host};
+use crate::{Inbound, Rejection, cards, host};
 use coding::Coding;
 use traced::Part;
 
@@ -45,6 +47,20 @@ impl Redactor {
     pub fn text(&mut self, of: &Traced<'_>, piece: &str) {
         let span = of.find(piece).map(|range| of.locate(range));
         push(&mut self.texts, span);
+    }
+
+    /// Masks the whole body, whatever it is: for what cannot be read, and so not be searched.
+    pub fn body(&mut self, inbound: &Inbound) {
+        let length = inbound.body().len();
+        if length > 0 {
+            push(&mut self.texts, Some((Part::Body, 0..length)));
+        }
+    }
+
+    /// Whether nothing was found so far.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.texts.is_empty() && self.numbers.is_empty()
     }
 
     /// Masks one JSON value, which is a piece of the text: what a string holds becomes `***`,
@@ -140,8 +156,8 @@ impl Redactor {
     /// Asks the gateway to mask all of it. `true`: there was something, and the call will run
     /// again, so that its outcome need not be made now.
     pub fn ask(self) -> bool {
+        let asked = !self.is_empty();
         let Self { texts, numbers } = self;
-        let asked = !(texts.is_empty() && numbers.is_empty());
         for (mask, spans) in [("text", texts), ("number", numbers)] {
             for part in [Part::Body, Part::Query] {
                 let of_part = spans.iter().filter(|(each, _)| *each == part);

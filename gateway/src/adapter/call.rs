@@ -10,6 +10,7 @@ use super::engine::chain;
 use super::host::{Before, Exported, Host, Subject, store};
 use super::inspect::{API_MAJOR, API_MINOR_MAX};
 use super::linked::Returned;
+use super::redaction::withheld;
 use super::text::tame;
 use super::v1::sluice::adapter::types;
 use super::{Adapter, CallEnd, End, OtherCall, ReceiveCall, ViewEnd, outcome};
@@ -79,7 +80,7 @@ impl Broken {
         match self {
             Self::Trap { code, .. } => {
                 let what = code.map_or_else(|| "broke the contract".to_owned(), |c| c.to_string());
-                let why = format!("{what}; what it said is not kept, since it had asked to mask");
+                let why = format!("{what}; what it said is not kept, since it masks");
                 Self::Trap { why, code }
             }
             Self::Deadline => Self::Deadline,
@@ -91,11 +92,22 @@ impl Adapter {
     /// Runs `receive`, and runs it again on the masked request for as long as it asks to have
     /// something masked: what is kept comes from a run that read nothing of what was.
     pub(super) fn run_receive(&self, call: ReceiveCall) -> CallEnd {
-        let received = call.inbound.body.clone();
+        let received = Arc::clone(&call.inbound);
         let (mut subject, mut before, mut masked) = (Subject::Receive(call), None, None);
         for _ in 0..RUNS_MAX {
             let (mut host, ran) = self.enter(subject, before, Start::receive);
-            let Some(call) = host.masked() else {
+            let asked = host.masked();
+            let ran = match ran {
+                // It may have had more to ask for, whatever it asked for so far.
+                Err(broken) if masked.is_none() && self.description.redacts => {
+                    host.reads = CallReads::default();
+                    let nothing = Some(withheld(&received));
+                    let ended = self.ended(host, Err(broken.without_words()), nothing);
+                    return CallEnd { withheld: true, ..ended };
+                }
+                ran => ran,
+            };
+            let Some(call) = asked else {
                 host.write_lines();
                 return self.ended(host, ran, masked);
             };
@@ -105,14 +117,14 @@ impl Adapter {
                 host.reads = CallReads::default();
                 return self.ended(host, Err(broken.without_words()), masked);
             }
-            before = Some(Before { body: received.clone(), verdicts: host.verdicts });
+            before = Some(Before { body: received.body.clone(), verdicts: host.verdicts });
             subject = Subject::Receive(call);
         }
         let why = format!("asks to have more masked after {RUNS_MAX} runs");
         let verdicts = before.map_or_else(Vec::new, |before| before.verdicts);
         let end = End::Trap(message(&self.version, Exported::Receive, &why));
         let (reads, writes) = (CallReads::default(), Vec::new());
-        CallEnd { end, verdicts, reads, masked, writes }
+        CallEnd { end, verdicts, reads, masked, withheld: false, writes }
     }
 
     /// Gives the adapter one event of another, in a fresh instance on the calling thread. There
@@ -173,7 +185,8 @@ impl Adapter {
             End::Outcome(_) => host.state.into_writes(),
             End::Rejection(_) | End::Trap(_) | End::Deadline => Vec::new(),
         };
-        CallEnd { end, verdicts: host.verdicts, reads: host.reads, masked, writes }
+        let (verdicts, reads) = (host.verdicts, host.reads);
+        CallEnd { end, verdicts, reads, masked, withheld: false, writes }
     }
 
     fn enter<R>(

@@ -34,6 +34,10 @@ pub struct Description {
     /// Present where it uses state: the version of what it keeps there.
     #[serde(default)]
     pub state_version: Option<u32>,
+    /// It has parts of requests masked. Of a request that it did not come to read, or broke on,
+    /// nobody knows what must not be kept, so that nothing of body and query is.
+    #[serde(default)]
+    pub redacts: bool,
     /// Event types it consumes.
     #[serde(default)]
     pub consumes: Vec<String>,

@@ -101,6 +101,13 @@ impl Redactions {
     }
 }
 
+/// A request of which nobody said what must not be kept, without all that may be it.
+pub(crate) fn withheld(inbound: &InboundRequest) -> Arc<InboundRequest> {
+    let part = |is_there| Asked { spans: Vec::new(), whole: is_there };
+    let query = inbound.head.query.as_ref().is_some_and(|query| !query.is_empty());
+    Redactions { body: part(!inbound.body.is_empty()), query: part(query) }.masked(inbound)
+}
+
 impl Asked {
     fn is_empty(&self) -> bool {
         self.spans.is_empty() && !self.whole
@@ -249,6 +256,20 @@ mod tests {
             let masked = redactions.masked(&inbound);
             assert_eq!(masked.head.query.as_deref(), Some("***"), "{part} {mask}");
             assert_eq!(&*masked.body, b"***", "{part} {mask}");
+        }
+    }
+
+    #[test]
+    fn of_a_withheld_request_body_and_query_are_masked_where_it_has_them() {
+        for (body, query, kept) in [
+            ("body", Some("q=1"), ("***", Some("***"))),
+            ("body", None, ("***", None)),
+            ("", Some(""), ("", Some(""))),
+        ] {
+            let kept_of = withheld(&inbound(body, query));
+            assert_eq!(&*kept_of.body, kept.0.as_bytes());
+            assert_eq!(kept_of.head.query.as_deref(), kept.1);
+            assert!(kept_of.redacted);
         }
     }
 

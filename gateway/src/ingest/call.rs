@@ -11,7 +11,9 @@ use super::Shared;
 use super::admission::{Charged, Turn};
 use super::answer::{RETRY_ADAPTER, Refusal};
 use super::route::{Routed, Served};
-use crate::adapter::{CallEnd, Cause, End, Outcome, OutcomeEvent, ReceiveCall, StateReader};
+use crate::adapter::{
+    CallEnd, Cause, Description, End, Outcome, OutcomeEvent, ReceiveCall, StateReader, withheld,
+};
 use crate::faults::Fault;
 use crate::model::{
     Answer, CallReads, Diagnosis, Disposition, Event, EventId, Found, InboundRequest, NewEvent,
@@ -27,6 +29,10 @@ use crate::verification::{Presented, RouteSecrets};
 /// request changed what it read in between; three in a row are a flood of them, and so is one where
 /// others already wait for the lane.
 const CONFLICTS_MAX: u32 = 3;
+
+/// Why an operator sees nothing of a request.
+const WITHHELD: &str = "nothing of its body and query is kept, since the adapter masks some of it \
+                        and did not come to say what";
 
 /// Where and until when a request is called and committed.
 #[derive(Debug)]
@@ -70,6 +76,8 @@ struct Subject {
     body_sha256: [u8; 32],
     /// What the adapter wants to be left of the request: all that may be kept or shown.
     masked: Option<Arc<InboundRequest>>,
+    /// It was called, and could say so.
+    was_called: bool,
     /// The lane that the call holds.
     lane: Option<LaneId>,
 }
@@ -78,6 +86,16 @@ impl Subject {
     fn refused(self, refusal: Refusal, verdicts: Vec<VerdictRecord>) -> Ending {
         let inbound = Some(self.masked.unwrap_or(self.inbound));
         Ending::Refused { refusal, verdicts, inbound, presented: Some(self.presented) }
+    }
+
+    /// Refused without a further call. Of what an adapter never came to read that masks parts of
+    /// it, nobody knows which.
+    fn not_called(mut self, mut refusal: Refusal, adapter: &Description) -> Ending {
+        if adapter.redacts && !self.was_called {
+            self.masked = Some(withheld(&self.inbound));
+            refusal.detail = format!("{}; {WITHHELD}", refusal.detail).into();
+        }
+        self.refused(refusal, Vec::new())
     }
 }
 
@@ -125,6 +143,7 @@ impl Call<'_> {
             presented: Arc::new(presented),
             body_sha256,
             masked: None,
+            was_called: false,
             lane: None,
         };
         let mut lane = None;
@@ -170,13 +189,15 @@ impl Call<'_> {
             Ok(turn) => turn,
             Err(why) => {
                 let refusal = Refusal::overloaded(why);
-                return Attempt::Ended(subject.refused(refusal, Vec::new()));
+                let adapter = self.served.route.adapter.description();
+                return Attempt::Ended(subject.not_called(refusal, adapter));
             }
         };
-        let CallEnd { end, verdicts, reads, masked, writes } =
+        let CallEnd { end, verdicts, reads, masked, withheld, writes } =
             self.receive(&subject.inbound, &subject.presented, turn);
         subject.masked = masked.or(subject.masked);
-        let settled = match settle(end, &verdicts, &self.served.route.secrets) {
+        subject.was_called = true;
+        let settled = match settle(end, withheld, &verdicts, &self.served.route.secrets) {
             Ok(settled) => settled,
             Err(refusal) => return Attempt::Ended(subject.refused(refusal, verdicts)),
         };
@@ -341,6 +362,7 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// host itself did not find verified.
 fn settle(
     end: End,
+    withheld: bool,
     verdicts: &[VerdictRecord],
     secrets: &RouteSecrets,
 ) -> Result<Settled, Refusal> {
@@ -356,6 +378,7 @@ fn settle(
         End::Trap(message) => (Diagnosis::TRAP, message),
         End::Deadline => (Diagnosis::DEADLINE, "the call ran out of time".to_owned()),
     };
+    let note = if withheld { format!("{note}; {WITHHELD}") } else { note };
     // `auth = "none"` is no verdict: what nobody vouched for is not kept because it trapped.
     let vouched = verdicts.iter().any(|verdict| verdict.found.is_match());
     match secrets.verified(verdicts).filter(|_| vouched) {

@@ -27,10 +27,7 @@ use crate::model::{
 };
 use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::{Answered, Gauged, RequestAnswered, RequestRefused};
-use crate::verification::Presented;
-
-/// What stands where a value is not shown.
-const MASK: &str = "***";
+use crate::verification::{MASK, Presented};
 
 /// Answers one request. Reads as much of the body as it needs to.
 pub(super) async fn answer<B>(
@@ -319,12 +316,17 @@ impl Exchange<'_> {
         RequestRefused { id: self.id, route, diagnosis, status, told }.emit();
     }
 
-    /// The head as the operators of a route may see it.
+    /// The head as the operators of a route may see it, of a request that its adapter did not.
     fn masked(&self, hit: &Hit<'_>) -> Evidence {
-        let (head, presented) = hit.served.route.secrets.mask(head_of(&self.parts), segment(hit));
+        let route = &hit.served.route;
+        let (mut head, presented) = route.secrets.mask(head_of(&self.parts), segment(hit));
+        let redacted = head.query.is_some() && route.adapter.description().redacts;
+        if redacted {
+            head.query = Some(MASK.to_owned());
+        }
         let presented = Some(Arc::new(presented));
         let verdicts = hit.token.iter().map(|(_, verdict)| verdict.clone()).collect();
-        Evidence { head: Some(head), verdicts, presented, ..Evidence::default() }
+        Evidence { head: Some(head), redacted, verdicts, presented, ..Evidence::default() }
     }
 
     /// The head where no route says what is secret: names only.

@@ -46,7 +46,8 @@ pub struct RefusedRequest {
     pub body: Bytes,
     /// Size of the whole body as read, or as it is kept where it is redacted.
     pub body_bytes: usize,
-    /// The adapter had parts of it masked.
+    /// The adapter had parts of it masked, or does so and did not come to read it: then nothing of
+    /// body and query is kept.
     pub redacted: bool,
     /// Whether its body was read to its end.
     pub body_was_read: bool,

@@ -38,10 +38,16 @@ impl fmt::Debug for Scripted {
 
 impl Scripted {
     pub(crate) fn new() -> Self {
+        Self::that_redacts(false)
+    }
+
+    /// One that describes that it has parts of requests masked.
+    pub(crate) fn that_redacts(redacts: bool) -> Self {
         let description = json!({
             "name": "scripted",
             "version": "1.2.3",
             "methods": ["POST"],
+            "redacts": redacts,
             "events": [{ "type": "test.made", "schema": { "type": "object" } }],
             "secrets": [{
                 "role": "shared",
@@ -96,7 +102,7 @@ pub(crate) fn verdict(proof: Proof, found: Found) -> VerdictRecord {
 pub(crate) fn matched(end: End) -> CallEnd {
     let verdicts = vec![verdict(Proof::Header, Found::Matched { version: 0 })];
     let (reads, writes) = (CallReads::default(), Vec::new());
-    CallEnd { end, verdicts, reads, masked: None, writes }
+    CallEnd { end, verdicts, reads, masked: None, withheld: false, writes }
 }
 
 /// An end after a verdict that matches nothing.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sluice::adapter::End;
+use sluice::adapter::{CallEnd, End};
 use sluice::config::{Delivery, RouteAuth};
 use sluice::model::{Answer, DestinationName, Diagnosis, Disposition, Found, Verified};
 use sluice::storage::{Committed, LaneId, Storage as _, StorageError};
@@ -129,6 +129,24 @@ async fn a_rejection_is_a_status_to_the_sender_and_a_diagnosis_to_the_operator()
     gateway.adapter.does(|_| matched(rejected(200, Diagnosis::UNVERIFIED)));
     assert_eq!(gateway.post("/hook", "ok").await.status, 400);
     assert!(gateway.storage.commits().is_empty());
+}
+
+#[tokio::test]
+async fn why_nothing_of_a_quarantined_request_is_kept_stands_with_it() {
+    for (end, why) in [
+        (End::Trap("spun".to_owned()), "spun; nothing of its body and query is kept"),
+        (End::Deadline, "the call ran out of time; nothing of its body and query is kept"),
+    ] {
+        let gateway = Gateway::start(&Plan::default());
+        gateway
+            .adapter
+            .does(move |call| CallEnd { withheld: true, ..redacted(call, matched(end.clone())) });
+        assert_eq!(gateway.post("/hook", "ok").await.status, 503);
+        let [commit] = gateway.storage.commits().try_into().unwrap();
+        assert_eq!(commit.request.disposition, Disposition::Quarantined);
+        assert_eq!(&*commit.request.body, b"masked");
+        assert!(commit.request.note.unwrap().starts_with(why));
+    }
 }
 
 #[tokio::test]

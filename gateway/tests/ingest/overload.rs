@@ -1,5 +1,6 @@
 //! More than it can take: shed at once, and nothing lost that was admitted.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice::config::ForwardedBy;
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, post};
+use super::double::Scripted;
 use super::gateway::{Gateway, Plan};
 
 #[tokio::test]
@@ -134,6 +136,40 @@ async fn a_call_that_gets_no_turn_before_the_deadline_is_shed() {
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     assert_eq!(gateway.refusal().diagnosis, Diagnosis::OVERLOADED);
     assert!(gateway.adapter.calls().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_of_body_and_query_is_kept_that_an_adapter_which_masks_never_read() {
+    for redacts in [true, false] {
+        let adapter = Arc::new(Scripted::that_redacts(redacts));
+        let mut plan = Plan { calls_in_flight_max: 0, adapter, ..Plan::default() };
+        plan.routes[0].deadline = Duration::from_millis(300);
+        let gateway = Gateway::start(&plan);
+        assert_eq!(gateway.post("/hook?pan=4111", "4111").await.status, 503);
+        let refused = gateway.refusal();
+        let query = refused.head.as_ref().unwrap().query.as_deref();
+        let kept = if redacts { "***" } else { "4111" };
+        assert_eq!((&*refused.body, refused.redacted), (kept.as_bytes(), redacts));
+        assert_eq!(query, Some(if redacts { "***" } else { "pan=4111" }));
+        let told = refused.detail.contains("the adapter masks some of it and did not come to say");
+        assert_eq!(told, redacts, "{}", refused.detail);
+        assert!(gateway.adapter.calls().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn nor_is_the_query_of_a_request_that_never_came_to_a_call() {
+    for redacts in [true, false] {
+        let adapter = Arc::new(Scripted::that_redacts(redacts));
+        let mut plan = Plan { adapter, ..Plan::default() };
+        plan.routes[0].body_max = 3;
+        let gateway = Gateway::start(&plan);
+        assert_eq!(gateway.post("/hook?pan=4111", "4111").await.status, 413);
+        let refused = gateway.refusal();
+        let query = refused.head.as_ref().unwrap().query.as_deref();
+        assert_eq!(query, Some(if redacts { "***" } else { "pan=4111" }));
+        assert_eq!((refused.body.len(), refused.redacted), (0, redacts));
+    }
 }
 
 #[tokio::test]

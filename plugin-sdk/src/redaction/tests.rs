@@ -32,6 +32,7 @@ impl Adapter for Probe {
         Description::new("probe", "1.0.0", "A probe")
             .event::<()>("com.example.made", "Made")
             .optional_secret("key", Travels::Key, "A key")
+            .redacts()
     }
 
     fn receive(_: &NoSettings, inbound: &Inbound) -> Result<Outcome, Rejection> {
@@ -246,6 +247,46 @@ fn a_piece_of_something_else_is_told_as_a_mistake() {
     }
     let broken = run(receive, posted("secret")).unwrap_err();
     assert!(broken[0].contains("outside the body"), "{broken:?}");
+}
+
+#[test]
+fn a_body_that_is_no_text_is_masked_whole() {
+    fn receive(inbound: &Inbound) -> Result<Outcome, Rejection> {
+        let mut redactor = Redactor::new();
+        assert!(redactor.is_empty());
+        if inbound.text().is_err() {
+            redactor.body(inbound);
+        }
+        done(redactor)
+    }
+    let request = Request { body: b"\xff4111111111111111".to_vec(), ..Request::default() };
+    assert_eq!(run(receive, request).unwrap().masked.unwrap().body, b"***");
+    assert!(run(receive, posted("")).unwrap().masked.is_none());
+}
+
+#[test]
+fn an_adapter_that_asks_and_does_not_describe_it_is_told() {
+    struct Silent;
+
+    impl Adapter for Silent {
+        type Settings = NoSettings;
+
+        fn describe() -> Description {
+            Description::new("silent", "1.0.0", "A probe")
+        }
+
+        fn receive(_: &NoSettings, inbound: &Inbound) -> Result<Outcome, Rejection> {
+            whole_json(inbound)
+        }
+    }
+
+    let of = |body: &str| {
+        let script = Script { request: posted(body), auth_none: true, ..Script::default() };
+        testing::receive::<Silent>(&script)
+    };
+    let broken = of(&format!("\"{CARD}\"")).unwrap_err();
+    assert!(broken[0].contains("`describe` does not say"), "{broken:?}");
+    assert!(of("\"1\"").is_ok(), "the control");
 }
 
 #[test]

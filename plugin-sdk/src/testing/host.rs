@@ -98,6 +98,8 @@ pub(crate) struct Host {
     /// Of the roles that the route has a secret for.
     travels: BTreeMap<String, Travels>,
     seen: Vec<String>,
+    /// `describe` says that it asks to have parts masked.
+    redacts: bool,
     /// What this run asked to have masked.
     redactions: Redactions,
     /// Of a run on a masked request: the request as received.
@@ -129,6 +131,7 @@ impl Host {
             roles: description.roles().map(|(role, _)| role.to_owned()).collect(),
             travels,
             seen: script.seen.clone(),
+            redacts: description.says_that_it_redacts(),
             redactions: Redactions::default(),
             received: None,
             verdicts_before: Vec::new(),
@@ -214,6 +217,10 @@ impl Host {
         let text = if part == "query" { query.as_bytes() } else { &self.request.body };
         let asked = self.redactions.ask(text, part, mask, spans);
         self.broken.extend(asked.err());
+        if !self.redacts {
+            let what = "asks to have parts masked, which `describe` does not say (`redacts`)";
+            self.broken.push(what.to_owned());
+        }
     }
 
     pub(crate) fn seen(&self, key: &Key) -> bool {
@@ -245,6 +252,11 @@ impl Host {
         let carries = self.travels.values().any(|travels| {
             matches!(travels, Travels::Header { name: each, .. } if each.eq_ignore_ascii_case(name))
         });
+        let stray = |value: &str| {
+            let after_scheme = value.split_once(' ').map_or(value, |(_, rest)| rest);
+            let is_secret = |secret: &String| secret == value || secret == after_scheme;
+            self.secrets.values().flatten().any(is_secret) || self.is_credential(name, value)
+        };
         let values = self.request().header(name);
         values.map(|value| if carries || stray(value) { MASK } else { value }.to_owned()).collect()
     }
@@ -264,11 +276,6 @@ impl Host {
     /// Compares what travels in a header or in the query, as `describe` says.
     pub(crate) fn verify_presented(&mut self, role: &str, compared: Compared) -> Verdict {
         self.knows(role);
-        let stray = |value: &str| {
-            let after_scheme = value.split_once(' ').map_or(value, |(_, rest)| rest);
-            let is_secret = |secret: &String| secret == value || secret == after_scheme;
-            self.secrets.values().flatten().any(is_secret) || self.is_credential(name, value)
-        };
         let presented = match (self.travels.get(role), compared) {
             (Some(Travels::Header { name, prefix, .. }), Compared::Header) => {
                 let after = |value: &str| {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use plugin_sdk::{Inbound, Pairs, Redactor, Rejection, Traced};
 
-use crate::record::{Field, Record, is_searched};
+use crate::record::{CARD_DIGITS_MIN, Field, Record, digits, is_searched};
 
 /// A JSON object in a text in a field has two; of more nobody means it.
 const LAYERS_MAX: usize = 2;
@@ -66,6 +66,45 @@ pub(crate) fn find<T>(
     }
 }
 
+/// Collects the card numbers in the query of a request that has a body: nothing is read there, and
+/// it is kept all the same.
+pub(crate) fn search_query(inbound: &Inbound, cards: &mut Redactor) {
+    let has_body = inbound.text().map_or(true, |text| !text.trim_ascii().is_empty());
+    if has_body {
+        search_pairs(&Traced::query(inbound), cards);
+    }
+}
+
+/// Collects the card numbers in a request that holds no record, or none that can be read.
+pub(crate) fn search_unread(inbound: &Inbound, cards: &mut Redactor) {
+    match Traced::body(inbound) {
+        Ok(body) => search_text(&body, cards),
+        Err(_) if digits(inbound.body()) >= CARD_DIGITS_MIN => cards.body(inbound),
+        Err(_) => {}
+    }
+    search_pairs(&Traced::query(inbound), cards);
+}
+
+fn search_pairs(pairs: &Traced<'_>, cards: &mut Redactor) {
+    if cards.cards_in_pairs(pairs, is_searched).is_err() {
+        search_text(pairs, cards);
+    }
+}
+
+/// Where digits may be written as escapes, nobody knows which, what holds enough of them to be a
+/// card number is masked as a whole.
+fn search_text(within: &Traced<'_>, cards: &mut Redactor) {
+    let text = within.text();
+    let is_form =
+        !["{", "[", "\"", "--"].iter().any(|begin| text.trim_ascii_start().starts_with(begin));
+    let escapes: &[char] = if is_form { &['\\', '%', '+'] } else { &['\\'] };
+    if text.contains(escapes) && digits(text.as_bytes()) >= CARD_DIGITS_MIN {
+        cards.text(within, text);
+    } else {
+        cards.cards(within, text);
+    }
+}
+
 fn of_json<T>(
     piece: Piece<'_>,
     layers: usize,
@@ -120,26 +159,24 @@ impl Found<'_> {
         }
     }
 
-    /// Asks the gateway to mask the card numbers in it. `true`: there were some.
-    ///
-    /// `record` was read from [`Self::object`].
-    pub(crate) fn mask_cards(&self, record: &Record<'_>) -> bool {
-        let mut redactor = Redactor::new();
-        match &self.form {
-            Form::Object(piece) => {
-                for literal in record.searched() {
-                    redactor.cards_in_json(piece.within, literal);
-                }
-            }
-            Form::Fields(fields) => {
-                for (name, value) in fields.iter().filter(|(name, _)| is_searched(name.text)) {
-                    for piece in [name, value] {
-                        redactor.cards(piece.within, piece.text);
-                    }
-                }
+    /// Collects the card numbers in the fields of a form, whatever becomes of it. `false`: it is an
+    /// object, and to be read first.
+    pub(crate) fn search_fields(&self, cards: &mut Redactor) -> bool {
+        let Form::Fields(fields) = &self.form else { return false };
+        for (name, value) in fields.iter().filter(|(name, _)| is_searched(name.text)) {
+            for piece in [name, value] {
+                cards.cards(piece.within, piece.text);
             }
         }
-        redactor.ask()
+        true
+    }
+
+    /// Collects the card numbers in an object. `record` was read from [`Self::object`].
+    pub(crate) fn search_object(&self, record: &Record<'_>, cards: &mut Redactor) {
+        let Form::Object(piece) = &self.form else { return };
+        for literal in record.searched() {
+            cards.cards_in_json(piece.within, literal);
+        }
     }
 
     /// Whether two of them are the same where their bodies are. The boundary of a multipart body

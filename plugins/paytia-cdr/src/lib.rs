@@ -16,8 +16,8 @@ mod view;
 use std::borrow::Cow;
 
 use plugin_sdk::{
-    Adapter, Answer, Description, Document, Event, Key, Outcome, Reader, Rejection, Travels,
-    digest_hex, json, register_adapter,
+    Adapter, Answer, Description, Document, Event, Key, Outcome, Reader, Redactor, Rejection,
+    Travels, digest_hex, json, register_adapter,
     settings::{MacHeader, Problem},
     verify_header,
 };
@@ -63,6 +63,7 @@ impl Adapter for PaytiaCdr {
                 Travels::Key,
                 "Key of the MAC that setting `hmac` describes",
             )
+            .redacts()
             .state_version(STATE_VERSION)
             .view::<Calls>(view::CALLS_VIEW, "Calls, the last first")
             .view::<Agents>(
@@ -81,11 +82,22 @@ impl Adapter for PaytiaCdr {
     }
 
     fn receive(settings: &Settings, inbound: &plugin_sdk::Inbound) -> Result<Outcome, Rejection> {
-        verify_header("shared_secret").or_refuse()?;
-        let signed = MacHeader::verify_arranged(settings.hmac.as_ref(), inbound, "hmac_key")?;
-        encoding::find(inbound, |found| {
+        // Taken before anything is masked, and looked at afterwards: what is refused is kept for
+        // operators, as what is stored.
+        let trusted = verify(settings, inbound);
+        let mut cards = Redactor::new();
+        encoding::search_query(inbound, &mut cards);
+        let mut searched = false;
+        let taken = encoding::find(inbound, |found| {
+            searched = found.search_fields(&mut cards);
             let text = found.object()?;
             let document = json::read_object::<Record<'_>>(&text)?;
+            found.search_object(&document.value, &mut cards);
+            searched = true;
+            if !cards.is_empty() {
+                return Ok(again());
+            }
+            let signed = trusted.clone()?;
             if document.value.is_empty() {
                 return Err(Rejection::malformed_body("no field of a call record is present"));
             }
@@ -93,22 +105,38 @@ impl Adapter for PaytiaCdr {
                 json::refuse_duplicate_keys(&text)?;
                 document.value.refuse_repeated()?;
             }
-            if found.mask_cards(&document.value) {
-                // The call runs again, on what may be kept.
-                return Ok(Outcome::accepted(Answer::json(200, ANSWER_BODY)));
-            }
             let digest = if found.is_told_by_body() {
                 inbound.body_digest()
             } else {
                 digest_hex(text.as_bytes())
             };
             take(settings, document, &digest)
-        })
+        });
+        if !searched {
+            encoding::search_unread(inbound, &mut cards);
+        }
+        if cards.ask() {
+            return Ok(again());
+        }
+        trusted?;
+        taken
     }
 
     fn view(_: &Settings, name: &str, parameters: &str) -> Result<String, Rejection> {
         view::answer(name, parameters)
     }
+}
+
+/// Whether the record is signed, where all that the route has secrets for is right.
+fn verify(settings: &Settings, inbound: &plugin_sdk::Inbound) -> Result<bool, Rejection> {
+    let shared = verify_header("shared_secret").or_refuse();
+    let signed = MacHeader::verify_arranged(settings.hmac.as_ref(), inbound, "hmac_key");
+    shared.and(signed)
+}
+
+/// Of a run that found card numbers: the call runs again, on what may be kept.
+fn again() -> Outcome {
+    Outcome::accepted(Answer::json(200, ANSWER_BODY))
 }
 
 /// Makes the event of a record. `digest` tells records apart.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// No card number has fewer.
-const CARD_DIGITS_MIN: usize = 13;
+pub(crate) const CARD_DIGITS_MIN: usize = 13;
 
 /// A field of Paytia's document, with its name there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +170,12 @@ impl<'a> Record<'a> {
 
 /// Whether a JSON value has the digits of a card number, or escapes that may be some.
 fn may_hold_card(literal: &str) -> bool {
-    literal.bytes().filter(u8::is_ascii_digit).count() >= CARD_DIGITS_MIN || literal.contains('\\')
+    digits(literal.as_bytes()) >= CARD_DIGITS_MIN || literal.contains('\\')
+}
+
+/// How many there are.
+pub(crate) fn digits(text: &[u8]) -> usize {
+    text.iter().filter(|byte| byte.is_ascii_digit()).count()
 }
 
 impl Field {

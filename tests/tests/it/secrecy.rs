@@ -245,6 +245,82 @@ async fn what_an_adapter_has_masked_is_nowhere_but_in_a_hash_of_what_was_receive
     assert!(in_data(&home, "5555555555554444"));
 }
 
+const PAYTIA: &str = r#"
+[routes.paytia]
+path = "/hooks/paytia"
+plugin = "paytia-cdr"
+secrets = { shared_secret = "paytia-secret" }
+deliver_to = ["events"]
+"#;
+
+/// What is refused is shown to operators like what is stored, and masked like it: cards of a
+/// provider whose secret was rotated on one side only, of a cut body, and of a query beside one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_number_is_masked_whatever_becomes_of_the_request() {
+    let home = HomeBuilder::new()
+        .plugin("paytia-cdr")
+        .unwrap()
+        .secret("paytia-secret", "cdr-secret")
+        .toml(PAYTIA)
+        .events_file()
+        .build()
+        .unwrap();
+    let gateway = home.start_with(&[("SLUICE_LOG", "trace")]).await.unwrap();
+    let record = format!(r#"{{"state":"talking","statevalue":"pan {CARD}"}}"#);
+    let cut = record.trim_end_matches('}').to_owned();
+    let escaped = r#"{"state":"talking","statevalue":"\u0034111111111111111""#.to_owned();
+    let plain = r#"{"state":"talking"}"#.to_owned();
+    let queried = format!("/hooks/paytia?pan={CARD}");
+    let mut shown = String::new();
+    for (path, secret, body, status) in [
+        ("/hooks/paytia", "rotated", record.clone(), 401),
+        ("/hooks/paytia", "cdr-secret", cut.clone(), 400),
+        ("/hooks/paytia", "rotated", cut, 401),
+        ("/hooks/paytia", "cdr-secret", escaped, 400),
+        (queried.as_str(), "cdr-secret", plain.clone(), 200),
+        (queried.as_str(), "rotated", plain, 401),
+        ("/hooks/paytia", "cdr-secret", record, 200),
+    ] {
+        let request = Request::post_json(path, body.clone()).header(VKYC_SECRET_HEADER, secret);
+        assert_eq!(gateway.send(request).await.unwrap().status, status, "{body}");
+        let list = gateway.admin_get("/api/v1/requests?limit=1").await.unwrap().json().unwrap();
+        let id = list["requests"][0]["id"].as_str().unwrap();
+        let whole = gateway.admin_get(&format!("/api/v1/requests/{id}")).await.unwrap();
+        assert_eq!(whole.json().unwrap()["redacted"], true, "{body}");
+        shown += &whole.text();
+    }
+    let log = gateway.log().unwrap();
+    assert!(gateway.terminate().await.unwrap().status.success());
+    assert!(shown.contains("pan ***") && shown.contains("pan=***"), "{shown}");
+    for digits in [CARD, "111111111111111"] {
+        assert!(!log.contains(digits), "`{digits}` is in the log");
+        assert!(!shown.contains(digits), "`{digits}` is shown by the admin side");
+        assert!(!in_data(&home, digits), "`{digits}` is in the data folder");
+    }
+}
+
+/// Thousands of card numbers take no longer to find than they take to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_full_of_card_numbers_is_masked_within_a_calls_deadline() {
+    let home = HomeBuilder::new()
+        .plugin("paytia-cdr")
+        .unwrap()
+        .secret("paytia-secret", "cdr-secret")
+        .toml(PAYTIA)
+        .events_file()
+        .build()
+        .unwrap();
+    let gateway = home.start().await.unwrap();
+    let body = format!("state=talking&statevalue={}", format!("{CARD}%3B").repeat(10_000));
+    let request = Request::new("POST", "/hooks/paytia")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header(VKYC_SECRET_HEADER, "cdr-secret")
+        .body(body);
+    assert_eq!(gateway.send(request).await.unwrap().status, 200);
+    assert!(gateway.terminate().await.unwrap().status.success());
+    assert!(!in_data(&home, CARD));
+}
+
 /// Whether any file of the data folder contains `text`.
 fn in_data(home: &sluice_tests::Home, text: &str) -> bool {
     let mut folders = vec![home.data().to_owned()];

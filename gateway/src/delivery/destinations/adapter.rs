@@ -187,7 +187,7 @@ impl AdapterDestination {
         attempt: &Attempt<'_>,
         ended: CallEnd,
     ) -> Result<Commit, AttemptError> {
-        let CallEnd { end, verdicts, reads, masked: _, writes } = ended;
+        let CallEnd { end, verdicts, reads, masked: _, withheld: _, writes } = ended;
         let outcome = match end {
             End::Outcome(outcome) => outcome,
             End::Rejection(rejection) => return Err(AttemptError::Rejected(rejection)),

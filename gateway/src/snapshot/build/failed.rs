@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::adapter::{CallEnd, Description, End, LoadError, Receive, ReceiveCall};
+use crate::adapter::{CallEnd, Description, End, LoadError, Receive, ReceiveCall, withheld};
 use crate::config::AdapterConfig;
 use crate::model::{CallReads, PluginVersion};
 
@@ -42,12 +42,14 @@ impl Receive for FailedAdapter {
         &self.description
     }
 
-    fn receive(&self, _call: ReceiveCall) -> CallEnd {
+    fn receive(&self, call: ReceiveCall) -> CallEnd {
+        let redacts = self.description.redacts;
         CallEnd {
             end: End::Trap(self.message.clone()),
             verdicts: Vec::new(),
             reads: CallReads::default(),
-            masked: None,
+            masked: redacts.then(|| withheld(&call.inbound)),
+            withheld: redacts,
             writes: Vec::new(),
         }
     }

@@ -1,12 +1,13 @@
 //! What a guest asks to have masked is in nothing that its call leaves behind.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use ring::hmac;
 use sluice::adapter::{CallEnd, End, Receive as _};
 use sluice::model::{Found, Proof, Verified};
 
-use super::{outcome, request, request_to, route, shared, trap};
+use super::{configure, outcome, request, request_to, route, shared, trap};
 
 const SECRET: &str = "canary-4111111111111111";
 
@@ -112,4 +113,29 @@ fn a_guest_that_goes_on_asking_is_ended() {
     holds_nothing(&ended);
     let message = trap(ended.end);
     assert!(message.contains("asks to have more masked after 3 runs"), "{message}");
+}
+
+/// Of an adapter that describes it, a first run that broke has not said all that must not be kept,
+/// whatever it said.
+#[test]
+fn of_a_run_that_broke_an_adapter_that_describes_it_leaves_nothing() {
+    let shared = shared();
+    let mut adapter = configure(&shared.sandbox, &shared.plugin, serde_json::json!({})).unwrap();
+    let silent = adapter.receive(request().call(&route(), format!("trap <{SECRET}>")));
+    assert!(silent.masked.is_none() && !silent.withheld, "the control: it does not describe it");
+    Arc::make_mut(&mut adapter.description).redacts = true;
+    for word in ["trap", "spin", "mask-trap", "mask-spin", "mask-breach"] {
+        let mut request = request();
+        request.query = Some(format!("a={SECRET}"));
+        let ended = adapter.receive(request.call(&route(), format!("{word} <{SECRET}>")));
+        assert!(ended.withheld && ended.reads.seen.is_empty(), "{word}");
+        assert_eq!(kept(&ended), "***", "{word}");
+        assert_eq!(ended.masked.as_ref().unwrap().head.query.as_deref(), Some("***"), "{word}");
+        holds_nothing(&ended);
+    }
+    // What returned has said all.
+    let ended = adapter.receive(request().call(&route(), format!("mask-reject <{SECRET}>")));
+    assert_eq!((kept(&ended).as_str(), ended.withheld), ("mask-reject <***>", false));
+    let ended = adapter.receive(request().call(&route(), "mask-reject nothing"));
+    assert!(ended.masked.is_none() && !ended.withheld);
 }
