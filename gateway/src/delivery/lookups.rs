@@ -175,8 +175,10 @@ mod tests {
             let lookups = Arc::clone(lookups);
             asking.spawn(async move { lookups.find(&name).await });
         }
-        // One thread runs them in turn, and this one after all of them.
-        tokio::task::yield_now().await;
+        // One thread runs them in turn, and at least one each time that this task gives way.
+        for _ in 0..asking.len() {
+            tokio::task::yield_now().await;
+        }
         asking
     }
 
