@@ -33,6 +33,7 @@ mod occupants;
 mod phase;
 mod refused;
 mod route;
+mod settle;
 mod socket;
 mod strict;
 mod supervise;

@@ -3,36 +3,32 @@
 use std::sync::Arc;
 use std::time::Instant as StdInstant;
 
-use http::StatusCode;
 use ring::digest::{SHA256, digest};
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::admission::{Charged, Turn};
-use super::answer::{RETRY_ADAPTER, Refusal};
+use super::answer::Refusal;
 use super::route::{Routed, Served};
+use super::settle::{Settled, WITHHELD, settle};
 use crate::adapter::{
-    CallEnd, Cause, Description, End, Outcome, OutcomeEvent, ReceiveCall, StateReader, withheld,
+    CallEnd, Cause, Description, OutcomeEvent, ReceiveCall, StateReader, withheld,
 };
 use crate::faults::Fault;
 use crate::model::{
-    Answer, CallReads, Diagnosis, Disposition, Event, EventId, Found, InboundRequest, NewEvent,
-    Rejection, RequestRecord, StateWrite, VerdictRecord, Verified,
+    Answer, CallReads, Diagnosis, Disposition, Event, EventId, InboundRequest, NewEvent,
+    RequestRecord, StateWrite, VerdictRecord, Verified,
 };
 use crate::reading::{StoredKeys, StoredState};
 use crate::storage::{Commit, Committed, Lane, LaneId, StateChange};
 use crate::telemetry::Happening as _;
 use crate::telemetry::ingest::{AdapterCalled, CallConflicted};
-use crate::verification::{Presented, RouteSecrets};
+use crate::verification::Presented;
 
 /// Conflicts after which a call runs in its adapter's exclusive lane. Each one means that another
 /// request changed what it read in between; three in a row are a flood of them, and so is one where
 /// others already wait for the lane.
 const CONFLICTS_MAX: u32 = 3;
-
-/// Why an operator sees nothing of a request.
-const WITHHELD: &str = "nothing of its body and query is kept, since the adapter masks some of it \
-                        and did not come to say what";
 
 /// Where and until when a request is called and committed.
 #[derive(Debug)]
@@ -116,17 +112,6 @@ struct Ran {
     writes: Vec<StateWrite>,
     body_sha256: [u8; 32],
     lane: Option<LaneId>,
-}
-
-/// What a call that ended well enough to be stored comes to.
-#[derive(Debug)]
-struct Settled {
-    outcome: Outcome,
-    verified: Verified,
-    disposition: Disposition,
-    diagnosis: Option<Diagnosis>,
-    /// For the operator: why it was quarantined.
-    note: Option<String>,
 }
 
 impl Call<'_> {
@@ -356,80 +341,4 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(digest(&SHA256, bytes).as_ref());
     sha256
-}
-
-/// Decides what an ended call comes to. Whatever the adapter says, nothing is stored that the
-/// host itself did not find verified.
-fn settle(
-    end: End,
-    withheld: bool,
-    verdicts: &[VerdictRecord],
-    secrets: &RouteSecrets,
-) -> Result<Settled, Refusal> {
-    let (diagnosis, note) = match end {
-        End::Rejection(rejection) => return Err(rejected(rejection, verdicts)),
-        End::Outcome(outcome) => {
-            let verified =
-                secrets.verified(verdicts).ok_or_else(|| unverified(verdicts, secrets))?;
-            let disposition =
-                if outcome.accepted { Disposition::Accepted } else { Disposition::Ignored };
-            return Ok(Settled { outcome, verified, disposition, diagnosis: None, note: None });
-        }
-        End::Trap(message) => (Diagnosis::TRAP, message),
-        End::Deadline => (Diagnosis::DEADLINE, "the call ran out of time".to_owned()),
-    };
-    let note = if withheld { format!("{note}; {WITHHELD}") } else { note };
-    // `auth = "none"` is no verdict: what nobody vouched for is not kept because it trapped.
-    let vouched = verdicts.iter().any(|verdict| verdict.found.is_match());
-    match secrets.verified(verdicts).filter(|_| vouched) {
-        None => Err(Refusal::adapter(diagnosis, note)),
-        Some(verified) => Ok(Settled {
-            outcome: Outcome {
-                accepted: false,
-                events: Vec::new(),
-                facts: Vec::new(),
-                answer: Answer::unavailable(RETRY_ADAPTER),
-                duplicate_answer: None,
-            },
-            verified,
-            disposition: Disposition::Quarantined,
-            diagnosis: Some(diagnosis),
-            note: Some(note),
-        }),
-    }
-}
-
-/// The adapter returned an outcome that it never had verified, or not by all of the secrets.
-fn unverified(verdicts: &[VerdictRecord], secrets: &RouteSecrets) -> Refusal {
-    let detail = secrets.unmatched(verdicts).map_or_else(
-        || "the adapter returned an outcome without any matching verdict".to_owned(),
-        |role| {
-            format!(
-                "the adapter returned an outcome without a matching verdict on `{role}`, which \
-                 the route has a secret for"
-            )
-        },
-    );
-    Refusal::new(StatusCode::UNAUTHORIZED, refine(Diagnosis::UNVERIFIED, verdicts), detail)
-}
-
-fn rejected(rejection: Rejection, verdicts: &[VerdictRecord]) -> Refusal {
-    // Rejections were checked when they were made; one that slipped through must not become a
-    // success.
-    let status = Some(rejection.status).filter(|status| (400..=599).contains(status));
-    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let diagnosis = refine(rejection.diagnosis, verdicts);
-    Refusal::new(status.unwrap_or(StatusCode::BAD_REQUEST), diagnosis, rejection.detail)
-}
-
-/// A mismatch that is one only because the value has expired says more when it is called that.
-fn refine(diagnosis: Diagnosis, verdicts: &[VerdictRecord]) -> Diagnosis {
-    const MISMATCHES: [Diagnosis; 3] =
-        [Diagnosis::SECRET_MISMATCH, Diagnosis::SIGNATURE_MISMATCH, Diagnosis::UNVERIFIED];
-    let expired = verdicts.iter().any(|verdict| verdict.found == Found::MatchedExpired);
-    if expired && MISMATCHES.contains(&diagnosis) {
-        Diagnosis::MATCHES_EXPIRED_SECRET
-    } else {
-        diagnosis
-    }
 }
