@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
@@ -213,7 +213,7 @@ pub(super) struct Routed {
 }
 
 impl Routed {
-    fn new(snapshot: Arc<Snapshot>, limiters: &Limiters) -> Self {
+    fn new(snapshot: Arc<Snapshot>, limiters: &mut Limiters) -> Self {
         let limits = limiters.take_up(snapshot.routes.values().map(|route| &route.config));
         let table = RouteTable::new(snapshot.routes.values(), limits);
         Self { snapshot, table }
@@ -225,26 +225,42 @@ impl Routed {
 pub(super) struct Routing {
     source: Arc<ArcSwap<Snapshot>>,
     routed: ArcSwap<Routed>,
-    limiters: Limiters,
+    /// Held while a table is made. Whoever holds it finds the newest snapshot, so tables, and the
+    /// limits with what was used of them, follow one another as snapshots do.
+    limiters: Mutex<Limiters>,
 }
 
 impl Routing {
     pub(super) fn new(source: Arc<ArcSwap<Snapshot>>) -> Self {
-        let limiters = Limiters::default();
-        let routed = ArcSwap::from_pointee(Routed::new(source.load_full(), &limiters));
-        Self { source, routed, limiters }
+        let mut limiters = Limiters::default();
+        let routed = ArcSwap::from_pointee(Routed::new(source.load_full(), &mut limiters));
+        Self { source, routed, limiters: Mutex::new(limiters) }
     }
 
     /// What a request is served by, from its head to its answer.
     pub(super) fn current(&self) -> Arc<Routed> {
+        self.made().unwrap_or_else(|| self.make())
+    }
+
+    /// The table of the current snapshot, where it is made.
+    fn made(&self) -> Option<Arc<Routed>> {
         let snapshot = self.source.load();
         let routed = self.routed.load_full();
-        if Arc::ptr_eq(&snapshot, &routed.snapshot) {
-            return routed;
-        }
-        // Two requests may both do this; either result is right.
-        let routed = Arc::new(Routed::new(Arc::clone(&snapshot), &self.limiters));
-        self.routed.store(Arc::clone(&routed));
-        routed
+        Arc::ptr_eq(&snapshot, &routed.snapshot).then_some(routed)
+    }
+
+    fn make(&self) -> Arc<Routed> {
+        // What a panic leaves behind is made anew at the next reload.
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever held it before may have made this one.
+        self.made().unwrap_or_else(|| {
+            let routed = Arc::new(Routed::new(self.source.load_full(), &mut limiters));
+            self.routed.store(Arc::clone(&routed));
+            routed
+        })
     }
 }
+
+#[cfg(test)]
+#[path = "route_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 //! configuration is taken up anew.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::limits::{RouteLimits, Ticks};
 use crate::config::RouteConfig;
@@ -15,19 +15,18 @@ pub(in crate::ingest) type LimitsByRoute = HashMap<RouteName, Arc<RouteLimits>>;
 #[derive(Debug, Default)]
 pub(in crate::ingest) struct Limiters {
     clock: Ticks,
-    in_force: Mutex<LimitsByRoute>,
+    in_force: LimitsByRoute,
 }
 
 impl Limiters {
     /// The limits of these routes. Where a route's are what they were, they are the same ones;
     /// where they are others, what was used of the old ones counts for them.
     pub(in crate::ingest) fn take_up<'r>(
-        &self,
+        &mut self,
         routes: impl Iterator<Item = &'r RouteConfig>,
     ) -> LimitsByRoute {
-        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
         let limits = routes.filter_map(|route| {
-            let before = in_force.get(&route.name);
+            let before = self.in_force.get(&route.name);
             let limits = match before.filter(|before| before.config == route.limits) {
                 Some(before) => Arc::clone(before),
                 None => {
@@ -38,7 +37,7 @@ impl Limiters {
             Some((route.name.clone(), limits))
         });
         let limits: LimitsByRoute = limits.collect();
-        in_force.clone_from(&limits);
+        self.in_force.clone_from(&limits);
         limits
     }
 }
