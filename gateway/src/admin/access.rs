@@ -20,8 +20,10 @@ use super::problem::Problem;
 use super::{AdminState, Shared};
 use crate::model::UnixMillis;
 
-/// Wrong tokens from one address within [`FAILURE_WINDOW`]; then every call from there is refused,
-/// the right token too, or else guessing would go on at full speed.
+/// Wrong tokens from one address within [`FAILURE_WINDOW`] that are told of; further ones are only told
+/// to come later. The right token always passes: who guesses is often at the same address as who
+/// knows it, on the same machine or behind the same proxy, and must not lock them out. Guessing at
+/// full speed comes to nothing with a token of 16 bytes or more.
 const FAILURES_MAX: u32 = 10;
 
 const FAILURE_WINDOW: Duration = Duration::from_secs(60);
@@ -41,6 +43,10 @@ pub(super) async fn require_token(
     next: Next,
 ) -> Response {
     let now = admin.state.clock.now();
+    let presented = bearer(request.headers());
+    if presented.is_some_and(|token| is_token(&admin.state, token, now)) {
+        return next.run(request).await;
+    }
     if let Some(wait) = admin.failures.blocked(client, now) {
         return Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
@@ -48,10 +54,6 @@ pub(super) async fn require_token(
         )
         .with_header(header::RETRY_AFTER, wait.as_secs().saturating_add(1))
         .into_response();
-    }
-    let presented = bearer(request.headers());
-    if presented.is_some_and(|token| is_token(&admin.state, token, now)) {
-        return next.run(request).await;
     }
     if presented.is_some() {
         // A call without any token is a mistake and no guess.
@@ -125,7 +127,7 @@ struct Window {
 }
 
 impl Failures {
-    /// How long calls from there are still refused, where they are.
+    /// How long wrong tokens from there are still told to come later, where they are.
     fn blocked(&self, client: IpAddr, now: UnixMillis) -> Option<Duration> {
         let windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let window = windows.get(&network(client))?;

@@ -58,19 +58,25 @@ async fn a_token_is_refused_once_it_expires() {
 }
 
 #[tokio::test]
-async fn guessing_is_stopped_and_probes_go_on() {
+async fn guessing_is_stopped_and_locks_nobody_out() {
     let desk = Desk::start().await;
     let right = format!("Bearer {TOKEN}");
     for guess in 0..10 {
         let answer = desk.get_with("/metrics", Some(&format!("Bearer {guess}"))).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     }
-    let answer = desk.get_with("/metrics", Some(&right)).await;
-    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
-    assert_eq!(answer.headers()["retry-after"], "61");
+    // The wrong ones and none at all are put off, and what they are told does not say which.
+    for wrong in [Some(format!("Bearer {EXPIRED_TOKEN}")), Some("Bearer 10".to_owned()), None] {
+        let answer = desk.get_with("/metrics", wrong.as_deref()).await;
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answer.headers()["retry-after"], "61");
+    }
+    // Who knows the token is at the same address.
+    assert_eq!(desk.get_with("/metrics", Some(&right)).await.status(), StatusCode::OK);
     assert_eq!(desk.get_with("/readyz", None).await.status(), StatusCode::OK);
     desk.clock.advance(Duration::from_secs(60));
-    assert_eq!(desk.get_with("/metrics", Some(&right)).await.status(), StatusCode::OK);
+    let answer = desk.get_with("/metrics", Some("Bearer 11")).await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
