@@ -37,6 +37,7 @@ mod settle;
 mod socket;
 mod strict;
 mod supervise;
+mod unjudged;
 mod wire;
 
 use std::sync::Arc;
@@ -62,6 +63,7 @@ pub use self::refused::{
 use self::route::Routing;
 use self::supervise::Ask;
 pub use self::supervise::Listeners;
+use self::unjudged::Unjudged;
 use crate::config::IngestConfig;
 use crate::model::Clock;
 use crate::snapshot::Snapshot;
@@ -99,11 +101,6 @@ pub struct Drained {
     pub connections_left: usize,
 }
 
-/// Most requests of one second that the ring keeps of those refused for who sent them or how often:
-/// a flood of them must not push out what an operator looks for. At this rate the ring lasts for
-/// some minutes.
-const CROWD_KEPT_PER_SECOND: u64 = 2;
-
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
@@ -125,8 +122,8 @@ struct Shared {
     /// Of requests without a route.
     unrouted: RequestMeter,
     log_budget: Budget,
-    /// Of what the ring keeps of those who come too often or from elsewhere.
-    crowd_budget: Budget,
+    /// Of what came to no route.
+    unjudged: Unjudged,
     /// Of signatures that other routes' keys are tried on.
     trials: Budget,
     signatures: diagnose::Signatures,
@@ -156,7 +153,7 @@ impl Ingest {
             request_times: RequestTimes::default(),
             unrouted: RequestMeter::new(None),
             log_budget: Budget::lines(),
-            crowd_budget: Budget::new(CROWD_KEPT_PER_SECOND),
+            unjudged: Unjudged::default(),
             trials: Budget::new(diagnose::TRIALS_PER_SECOND),
             signatures: diagnose::Signatures::default(),
         };

@@ -19,6 +19,7 @@ use super::call::{Call, Ending};
 use super::client::{ClientAddress, Neighbour};
 use super::refused::RefusedRequest;
 use super::route::{Hit, Lookup, Routed, Served};
+use super::unjudged::Unjudged;
 use super::{admission, diagnose, strict};
 use crate::faults::Fault;
 use crate::model::{
@@ -92,12 +93,12 @@ impl Exchange<'_> {
         if let Err(fault) = strict::check(method, uri, *version, headers) {
             let diagnosis = Diagnosis::MALFORMED_REQUEST;
             let refusal = Refusal::new(fault.status, diagnosis, fault.detail).closing();
-            return self.refuse(None, &refusal, self.anonymous());
+            return self.turn_away(None, &refusal, || self.anonymous());
         }
         let routed = &*self.routed;
         let hit = match routed.table.find(uri.path(), self.received_at) {
             Lookup::Route(hit) => hit,
-            Lookup::WrongToken { meant } => return self.wrong_token(meant),
+            Lookup::WrongToken { meant } => return self.wrong_token(meant.as_ref()),
             Lookup::Nothing => return self.not_found(None),
         };
         let served = hit.served;
@@ -107,7 +108,7 @@ impl Exchange<'_> {
         let answer = match entry {
             Ok(Entry::Open) => self.serve(routed, &hit, &charged, body).await,
             Ok(Entry::Paused) => self.paused(&hit),
-            Err(refusal) => self.turn_away(&hit, &refusal),
+            Err(refusal) => self.turn_away(Some(served), &refusal, || self.masked(&hit)),
         };
         charged.tell(answer)
     }
@@ -125,7 +126,7 @@ impl Exchange<'_> {
     {
         let served = hit.served;
         if let Err(refusal) = self.check_for(served) {
-            return self.refuse(Some(served), &refusal, self.masked(hit));
+            return self.turn_away(Some(served), &refusal, || self.masked(hit));
         }
         let config = &served.route.config;
         let ingest = &routed.snapshot.config.ingest;
@@ -140,7 +141,9 @@ impl Exchange<'_> {
             Share::new(&self.shared.bodies, self.client.ip(), ingest.requests_in_flight_max);
         let body = match body::read(body, bounds, share).await {
             Ok(body) => body,
-            Err(fault) => return self.refuse(Some(served), &unread(fault), self.masked(hit)),
+            Err(fault) => {
+                return self.turn_away(Some(served), &unread(fault), || self.masked(hit));
+            }
         };
         let (head, presented) = served.route.secrets.mask(head_of(&self.parts), segment(hit));
         let inbound = InboundRequest {
@@ -158,13 +161,18 @@ impl Exchange<'_> {
         self.end(routed, served, ending)
     }
 
-    /// Who was not let in. Of those who come too often or from elsewhere a few are kept.
-    fn turn_away(&self, hit: &Hit<'_>, refusal: &Refusal) -> HttpAnswer {
-        let is_ours = refusal.status.is_server_error();
-        if is_ours || self.shared.crowd_budget.take(self.received_at) {
-            return self.refuse(Some(hit.served), refusal, self.masked(hit));
-        }
-        self.told(Some(hit.served), refusal)
+    /// Refuses what no adapter had a say in. Of these a few are kept.
+    fn turn_away(
+        &self,
+        served: Option<&Served>,
+        refusal: &Refusal,
+        evidence: impl FnOnce() -> Evidence,
+    ) -> HttpAnswer {
+        self.keep_unjudged(served, refusal.status.as_u16(), &refusal.diagnosis, || Evidence {
+            detail: refusal.detail.clone(),
+            ..evidence()
+        });
+        self.told(served, refusal)
     }
 
     fn end(&self, routed: &Routed, served: &Served, ending: Ending) -> HttpAnswer {
@@ -203,7 +211,13 @@ impl Exchange<'_> {
                     }
                     None => Evidence { verdicts, ..Evidence::default() },
                 };
-                self.refuse(Some(served), &refusal, evidence)
+                if Unjudged::is(&refusal.diagnosis) {
+                    return self.turn_away(Some(served), &refusal, || evidence);
+                }
+                let evidence = Evidence { detail: refusal.detail.clone(), ..evidence };
+                let (name, status) = (&served.route.config.name, refusal.status.as_u16());
+                self.shared.ring.push(self.kept(Some(name), status, &refusal.diagnosis, evidence));
+                self.told(Some(served), &refusal)
             }
         }
     }
@@ -230,29 +244,31 @@ impl Exchange<'_> {
         let name = &hit.served.route.config.name;
         self.tell_refusal(Some(name), &Diagnosis::PAUSED, answer.status);
         self.tell(Some(hit.served), Answered::Paused, answer.status);
-        self.keep(Some(name), answer.status, &Diagnosis::PAUSED, self.masked(hit));
+        let masked = || self.masked(hit);
+        self.keep_unjudged(Some(hit.served), answer.status, &Diagnosis::PAUSED, masked);
         answer::from_adapter(answer)
     }
 
-    fn wrong_token(&self, meant: Option<Hit<'_>>) -> HttpAnswer {
+    fn wrong_token(&self, meant: Option<&Hit<'_>>) -> HttpAnswer {
         let expired = |hit: &Hit<'_>| {
             hit.token.as_ref().is_some_and(|(_, verdict)| verdict.found == Found::MatchedExpired)
         };
-        let diagnosis = if meant.as_ref().is_some_and(expired) {
+        let diagnosis = if meant.is_some_and(expired) {
             Diagnosis::MATCHES_EXPIRED_SECRET
         } else {
             Diagnosis::SECRET_MISMATCH
         };
-        let name = meant.as_ref().map(|hit| &hit.served.route.config.name);
+        let served = meant.map(|hit| hit.served);
         let status = StatusCode::NOT_FOUND.as_u16();
-        let evidence = match &meant {
-            Some(hit) => self.masked(hit),
-            None => self.anonymous(),
-        };
-        self.tell_refusal(name, &diagnosis, status);
-        let evidence = Evidence { detail: "the path token".into(), ..evidence };
-        self.keep(name, status, &diagnosis, evidence);
-        self.not_found(meant.map(|hit| hit.served))
+        self.tell_refusal(served.map(|served| &served.route.config.name), &diagnosis, status);
+        self.keep_unjudged(served, status, &diagnosis, || {
+            let evidence = match meant {
+                Some(hit) => self.masked(hit),
+                None => self.anonymous(),
+            };
+            Evidence { detail: "the path token".into(), ..evidence }
+        });
+        self.not_found(served)
     }
 
     /// Not kept in the ring: nothing can be masked where nobody knows what is secret, and whoever
@@ -260,14 +276,6 @@ impl Exchange<'_> {
     fn not_found(&self, served: Option<&Served>) -> HttpAnswer {
         self.tell(served, Answered::NotFound, StatusCode::NOT_FOUND.as_u16());
         answer::not_found()
-    }
-
-    fn refuse(&self, served: Option<&Served>, refusal: &Refusal, evidence: Evidence) -> HttpAnswer {
-        let name = served.map(|served| &served.route.config.name);
-        let status = refusal.status.as_u16();
-        let evidence = Evidence { detail: refusal.detail.clone(), ..evidence };
-        self.keep(name, status, &refusal.diagnosis, evidence);
-        self.told(served, refusal)
     }
 
     fn told(&self, served: Option<&Served>, refusal: &Refusal) -> HttpAnswer {
@@ -280,14 +288,28 @@ impl Exchange<'_> {
         refusal.to_http()
     }
 
-    fn keep(
+    fn keep_unjudged(
+        &self,
+        served: Option<&Served>,
+        status: u16,
+        diagnosis: &Diagnosis,
+        evidence: impl FnOnce() -> Evidence,
+    ) {
+        let unjudged = served.map_or(&self.shared.unjudged, |served| &served.unjudged);
+        if unjudged.keeps(diagnosis, self.received_at) {
+            let name = served.map(|served| &served.route.config.name);
+            self.shared.ring.push_unjudged(self.kept(name, status, diagnosis, evidence()));
+        }
+    }
+
+    fn kept(
         &self,
         route: Option<&RouteName>,
         status: u16,
         diagnosis: &Diagnosis,
         evidence: Evidence,
-    ) {
-        self.shared.ring.push(RefusedRequest {
+    ) -> RefusedRequest {
+        RefusedRequest {
             id: self.id,
             received_at: self.received_at,
             route: route.cloned(),
@@ -302,7 +324,7 @@ impl Exchange<'_> {
             redacted: evidence.redacted,
             body_was_read: evidence.body_was_read,
             presented: evidence.presented,
-        });
+        }
     }
 
     fn tell(&self, served: Option<&Served>, answered: Answered, status: u16) {

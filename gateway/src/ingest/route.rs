@@ -9,6 +9,7 @@ use http::HeaderValue;
 use smol_str::SmolStr;
 
 use super::admission::{Limiters, LimitsByRoute, RouteLimits};
+use super::unjudged::Unjudged;
 use crate::config::RoutePath;
 use crate::model::{Found, KeyedDigest, RequestHead, RouteName, UnixMillis, VerdictRecord};
 use crate::snapshot::{BoundRoute, Snapshot};
@@ -28,6 +29,8 @@ pub(super) struct Served {
     pub(super) schemas: HashMap<String, SmolStr>,
     /// Absent where it has none.
     pub(super) limits: Option<Arc<RouteLimits>>,
+    /// What is kept of its refusals without an adapter's say.
+    pub(super) unjudged: Unjudged,
     pub(super) requests: RequestMeter,
     pub(super) call_times: CallTimes,
 }
@@ -44,6 +47,7 @@ impl Served {
             credentials: credential_headers(&route),
             schemas: description.events.iter().filter_map(|event| schema(&event.kind)).collect(),
             limits,
+            unjudged: Unjudged::default(),
             requests: RequestMeter::new(Some(route.config.name.clone())),
             call_times: CallTimes::new(route.config.adapter.clone()),
             route,

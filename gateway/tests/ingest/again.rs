@@ -1,12 +1,17 @@
 //! What a mismatch really is, and what becomes of a request when its secret is corrected.
 
+use std::num::NonZeroU32;
+use std::time::Duration;
+
 use sluice::adapter::{CallEnd, ReceiveCall};
 use sluice::ingest::Again;
 use sluice::model::{Diagnosis, Found, KeyedDigest, Proof};
 
 use super::double::{accepted, after, matched, redacted, rejected, verdict};
 use super::gateway::{Gateway, NOW, Plan, route, secret, snapshot, token_route};
-use sluice::config::RoutePath;
+use sluice::config::{Rate, RoutePath};
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// An adapter that has the header verified, as real ones do.
 fn by_header(call: &ReceiveCall) -> CallEnd {
@@ -65,6 +70,57 @@ async fn a_corrected_secret_makes_a_refused_request_an_ordinary_one_exactly_once
     assert_eq!(&request.body[..], b"body");
     assert_eq!(commits[0].events.len(), 1);
     assert!(gateway.refused().is_empty(), "it is refused no longer");
+}
+
+/// More than the ring holds.
+const FLOOD: usize = 1_100;
+
+#[tokio::test]
+async fn floods_leave_what_an_operator_looks_for() {
+    let mut plan = plan();
+    plan.routes.push(token_route("by-token", &[("token-one", None)]));
+    let mut paused = route("paused", RoutePath::Exact("/paused".to_owned()));
+    paused.paused = true;
+    let mut limited = route("limited", RoutePath::Exact("/limited".to_owned()));
+    let rate = Rate { count: NonZeroU32::MIN, per: DAY, burst: NonZeroU32::MIN };
+    limited.limits.per_client = Some(rate);
+    let mut never = route("never", RoutePath::Exact("/never".to_owned()));
+    never.deadline = Duration::ZERO;
+    plan.routes.extend([paused, limited, never]);
+    let gateway = Gateway::start(&plan);
+    assert_eq!(gateway.exchange(post("/hook", "the-right-one", "body")).await.status, 401);
+    let refused = gateway.refusal();
+    for (request, status, diagnosis) in [
+        ("POST /hook HTTP/1.1\r\n\r\n".to_owned(), 400, Diagnosis::MALFORMED_REQUEST),
+        ("GET /hook HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 405, Diagnosis::METHOD_NOT_ALLOWED),
+        (post("/in/x", "s3cret", "body"), 404, Diagnosis::SECRET_MISMATCH),
+        (post("/paused", "s3cret", "body"), 503, Diagnosis::PAUSED),
+        (post("/limited", "s3cret", "body"), 429, Diagnosis::RATE_LIMITED),
+        (post("/never", "s3cret", "body"), 503, Diagnosis::OVERLOADED),
+        // Who sends wrong signatures to one route has what is kept of that route.
+        (post("/other", "wrong", "body"), 401, Diagnosis::SECRET_MISMATCH),
+    ] {
+        let mut client = gateway.client().await;
+        for _ in 0..FLOOD {
+            client.send(&request).await;
+            let answer = client.answer().await.expect("an answer");
+            assert!(answer.status == status || answer.status == 200, "{answer:?}");
+            if answer.header("connection") == Some("close") {
+                client = gateway.client().await;
+            }
+        }
+        let kept = gateway.refused();
+        let kept = kept.iter().filter(|each| each.diagnosis == diagnosis).count();
+        // The clock of this test stands still. Wrong tokens are called the same as wrong secrets.
+        let (least, most) = if status == 401 { (700, 752) } else { (2, 3) };
+        assert!((least..=most).contains(&kept), "{diagnosis}: {kept}");
+    }
+    plan.routes[0]
+        .secrets
+        .insert("shared".to_owned(), secret("shared", &[("the-right-one", None)]));
+    gateway.swap.store(snapshot(2, &plan).into());
+    let stored = Again::Stored { disposition: "accepted", status: 200 };
+    assert_eq!(gateway.reverifier.verify(refused.id).await.unwrap(), stored);
 }
 
 #[tokio::test]
