@@ -22,7 +22,8 @@ fn every_documented_field_is_carried() {
 fn nothing_is_left_of_the_card_numbers_in_the_fixtures() {
     let mut runner = Native::<PaytiaCdr>::new();
     let cases = Case::load_all(Path::new(FIXTURES)).expect("the fixtures can be read");
-    let cases: Vec<_> = cases.iter().filter(|case| case.name.contains("card")).collect();
+    let has_cards = |name: &str| name.contains("card") && !name.contains("no-cards");
+    let cases: Vec<_> = cases.iter().filter(|case| has_cards(&case.name)).collect();
     assert!(cases.len() >= 16, "{} fixtures with cards", cases.len());
     for case in cases {
         let observed = runner.run(case).expect("the case runs").to_json().to_string();

@@ -189,8 +189,8 @@ async fn every_attack_ends_its_connection_and_costs_little() {
     assert!(attacked <= (quiet * 2).max(Duration::from_millis(100)), "{quiet:?}, {attacked:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_more_requests_are_open_at_once_than_a_connection_may_have() {
+/// Has a connection begin a thousand requests; returns how much memory that took, in KiB.
+async fn memory_of_open_requests() -> u64 {
     let (_home, gateway) = start("http2 = true").await;
     let mut peer = super::peer(&gateway).await;
     let (memory, _) = cost(&gateway);
@@ -208,7 +208,17 @@ async fn no_more_requests_are_open_at_once_than_a_connection_may_have() {
         "HTTP/2, 1,000 open requests: {refused} refused, ended: {ended}, {grown} KiB more memory"
     );
     assert!(refused >= 900 || ended, "{refused} refused");
-    assert!(grown <= 2_048, "{grown} KiB");
+    grown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_requests_are_open_at_once_than_a_connection_may_have() {
+    // What a process takes once, as for its allocator's further arenas, may fall into one of these.
+    let mut least = u64::MAX;
+    for _ in 0..3 {
+        least = least.min(memory_of_open_requests().await);
+    }
+    assert!(least <= 2_048, "{least} KiB");
 }
 
 /// Whoever does not know yet how many requests they may begin loses none that was taken.
