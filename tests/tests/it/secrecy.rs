@@ -253,18 +253,23 @@ secrets = { shared_secret = "paytia-secret" }
 deliver_to = ["events"]
 "#;
 
-/// What is refused is shown to operators like what is stored, and masked like it: cards of a
-/// provider whose secret was rotated on one side only, of a cut body, and of a query beside one.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_card_number_is_masked_whatever_becomes_of_the_request() {
-    let home = HomeBuilder::new()
+/// A home with a route of Paytia's.
+fn paytia() -> sluice_tests::Home {
+    HomeBuilder::new()
         .plugin("paytia-cdr")
         .unwrap()
         .secret("paytia-secret", "cdr-secret")
         .toml(PAYTIA)
         .events_file()
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+/// What is refused is shown to operators like what is stored, and masked like it: cards of a
+/// provider whose secret was rotated on one side only, of a cut body, and of a query beside one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_number_is_masked_whatever_becomes_of_the_request() {
+    let home = paytia();
     let gateway = home.start_with(&[("SLUICE_LOG", "trace")]).await.unwrap();
     let record = format!(r#"{{"state":"talking","statevalue":"pan {CARD}"}}"#);
     let cut = record.trim_end_matches('}').to_owned();
@@ -302,14 +307,7 @@ async fn a_card_number_is_masked_whatever_becomes_of_the_request() {
 /// Thousands of card numbers take no longer to find than they take to read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_full_of_card_numbers_is_masked_within_a_calls_deadline() {
-    let home = HomeBuilder::new()
-        .plugin("paytia-cdr")
-        .unwrap()
-        .secret("paytia-secret", "cdr-secret")
-        .toml(PAYTIA)
-        .events_file()
-        .build()
-        .unwrap();
+    let home = paytia();
     let gateway = home.start().await.unwrap();
     let body = format!("state=talking&statevalue={}", format!("{CARD}%3B").repeat(10_000));
     let request = Request::new("POST", "/hooks/paytia")
