@@ -53,6 +53,26 @@ pub(crate) fn payout(text: &str, currency: &str, max: i64) -> Result<Payout, &'s
     Ok(Payout { cents, money, rounded })
 }
 
+const OTHER_CURRENCY: &str = "payout in another currency";
+
+/// Refuses what a report says beside its payout that the payout is in, where that is the code or
+/// the symbol of another currency. What is neither says nothing.
+///
+/// # Errors
+///
+/// Why the payout is not believed.
+pub(crate) fn in_currency(said: Option<&str>, currency: &str) -> Result<(), &'static str> {
+    let said = said.map(str::trim).unwrap_or_default();
+    let is_code = said.len() == 3 && said.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let mut of_symbol = SYMBOLS.iter().filter(|(symbol, _)| *symbol == said).peekable();
+    let is_other = if is_code {
+        !said.eq_ignore_ascii_case(currency)
+    } else {
+        of_symbol.peek().is_some() && of_symbol.all(|(_, code)| *code != currency)
+    };
+    if is_other { Err(OTHER_CURRENCY) } else { Ok(()) }
+}
+
 fn decimal(text: &str, currency: &str) -> Result<Decimal, &'static str> {
     const UNREADABLE: &str = "payout unreadable";
     let text = text.trim();
@@ -102,7 +122,7 @@ fn without_currency<'a>(text: &'a str, currency: &str) -> Result<&'a str, &'stat
                 return Ok(without_symbol(rest).unwrap_or(rest));
             }
             Some(code) if code.len() == 3 && rest.contains(|c: char| c.is_ascii_digit()) => {
-                return Err("payout in another currency");
+                return Err(OTHER_CURRENCY);
             }
             Some(_) => return Err("payout unreadable"),
         }
@@ -239,6 +259,26 @@ mod tests {
         assert_eq!(cents(&"9".repeat(65)), Err("payout unreadable"));
         assert_eq!(payout("\u{20ac}50", "EUR", MAX).map(|payout| payout.cents), Ok(5000));
         assert_eq!(payout("$50", "EUR", MAX), Err("payout unreadable"));
+    }
+
+    #[test]
+    fn a_currency_that_is_told_beside_the_payout_is_the_one_of_the_settings() {
+        for (said, own, good) in [
+            (None, "USD", true),
+            (Some("USD"), "USD", true),
+            (Some(" usd "), "USD", true),
+            (Some("$"), "USD", true),
+            (Some("$"), "CAD", true),
+            (Some("1"), "USD", true),
+            (Some("US Dollar"), "USD", true),
+            (Some("EUR"), "USD", false),
+            (Some("usd"), "EUR", false),
+            (Some("\u{20ac}"), "USD", false),
+            (Some("$"), "EUR", false),
+        ] {
+            let expected = if good { Ok(()) } else { Err("payout in another currency") };
+            assert_eq!(in_currency(said, own), expected, "{said:?} {own}");
+        }
     }
 
     #[test]

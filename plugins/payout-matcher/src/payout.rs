@@ -70,6 +70,7 @@ impl<'a> Read<'a> {
         let payout = text(&slots.payout).map_err(|_| "payout missing").and_then(|text| {
             // `check` refuses a limit that is none.
             let max = settings.payout_max().unwrap_or_default();
+            amount::in_currency(slots.currency.value.as_deref(), &settings.currency)?;
             amount::payout(text, &settings.currency, max)
         });
         let mut warnings = report.warnings;

@@ -47,6 +47,9 @@ const PAYOUT: [&str; 9] = [
     "price",
     "earnings",
 ];
+/// What the payout is in, where the report says it beside the amount. Not among the names of the
+/// source document: a payout without it is in the currency of the settings.
+const CURRENCY: [&str; 3] = ["currency", "currency_code", "payout_currency"];
 
 /// One thing that a report may tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub(crate) struct Slots<'a> {
     pub(crate) caller: Slot<'a>,
     pub(crate) duration: Slot<'a>,
     pub(crate) payout: Slot<'a>,
+    /// Of the payout.
+    pub(crate) currency: Slot<'a>,
 }
 
 impl<'a> Slots<'a> {
@@ -89,6 +94,7 @@ impl<'a> Slots<'a> {
             caller: slot(&configured.caller, &CALLER),
             duration: slot(&configured.duration, &DURATION),
             payout: slot(&configured.payout, &PAYOUT),
+            currency: slot(&Names::default(), &CURRENCY),
         }
     }
 
