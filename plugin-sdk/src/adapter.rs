@@ -25,6 +25,14 @@ pub trait Adapter: 'static {
         Vec::new()
     }
 
+    /// Checks what a route sets against the adapter's own settings: for what must be the same on all
+    /// its routes. `route` has the adapter's settings beneath its own. Runs once for each route, when
+    /// the adapter is loaded.
+    fn check_route(own: &Self::Settings, route: &Self::Settings) -> Vec<Problem> {
+        let _ = (own, route);
+        Vec::new()
+    }
+
     /// Takes one inbound request: verifies it, then reads it.
     ///
     /// Deliberately without a default. The gateway commits nothing without a matching verdict, so
@@ -77,7 +85,7 @@ impl<A: Adapter> Configured<A> {
     /// # Errors
     ///
     /// All problems found: at most one unreadable place in each object, and whatever
-    /// [`Adapter::check`] says.
+    /// [`Adapter::check`] and [`Adapter::check_route`] say.
     pub fn new(settings: &str, routes: &[(String, String)]) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let own = read_settings::<A>(settings, None, &mut problems);
@@ -85,6 +93,12 @@ impl<A: Adapter> Configured<A> {
         for (route, text) in routes {
             if let Some(read) = read_settings::<A>(text, Some(route), &mut problems) {
                 by_name.insert(route.clone(), read);
+            }
+        }
+        if let Some(own) = &own {
+            for (route, settings) in &by_name {
+                let found = A::check_route(own, settings).into_iter();
+                problems.extend(found.map(|each| Problem { route: Some(route.clone()), ..each }));
             }
         }
         match own {
@@ -132,4 +146,56 @@ impl<A: Adapter> Configured<A> {
 #[must_use]
 pub fn description<A: Adapter>() -> Description {
     A::describe().settings::<A::Settings>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Probe;
+
+    #[derive(serde::Deserialize, JsonSchema)]
+    struct Limit {
+        limit: u32,
+    }
+
+    impl Adapter for Probe {
+        type Settings = Limit;
+
+        fn describe() -> Description {
+            Description::new("probe", "1.0.0", "A probe")
+        }
+
+        fn check(settings: &Limit) -> Vec<Problem> {
+            if settings.limit > 9 { vec![Problem::new("limit", "too much")] } else { Vec::new() }
+        }
+
+        fn check_route(own: &Limit, route: &Limit) -> Vec<Problem> {
+            let same = own.limit == route.limit;
+            if same { Vec::new() } else { vec![Problem::new("limit", "another")] }
+        }
+
+        fn receive(_: &Limit, _: &Inbound) -> Result<Outcome, Rejection> {
+            Err(Rejection::new(500, "never", ""))
+        }
+    }
+
+    #[test]
+    fn routes_are_checked_alone_and_against_their_adapter() {
+        let problems = |own: u32, routes: &[u32]| -> Vec<String> {
+            let text = |limit: &u32| format!("{{\"limit\":{limit}}}");
+            let routes: Vec<_> =
+                (0..).zip(routes).map(|(at, limit)| (format!("r{at}"), text(limit))).collect();
+            let found = Configured::<Probe>::new(&text(&own), &routes).err().unwrap_or_default();
+            let told =
+                |each: &Problem| format!("{} {}", each.route().unwrap_or("own"), each.message());
+            found.iter().map(told).collect()
+        };
+        let none: Vec<String> = Vec::new();
+        assert_eq!(problems(1, &[]), none);
+        assert_eq!(problems(1, &[1, 1]), none);
+        assert_eq!(problems(1, &[1, 2]), ["r1 another"]);
+        assert_eq!(problems(10, &[10]), ["own too much", "r0 too much"]);
+        assert_eq!(problems(1, &[10]), ["r0 too much", "r0 another"]);
+    }
 }

@@ -92,6 +92,10 @@ impl Adapter for PayoutMatcher {
         settings.check()
     }
 
+    fn check_route(own: &Settings, route: &Settings) -> Vec<Problem> {
+        own.check_route(route)
+    }
+
     fn receive(settings: &Settings, inbound: &Inbound) -> Result<Outcome, Rejection> {
         verify_header("shared_secret").or_refuse()?;
         match settings.receives {

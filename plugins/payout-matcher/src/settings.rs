@@ -21,8 +21,8 @@ pub(crate) const DEFAULT_SECRET_HEADER: &str = "x-webhook-secret";
 /// The only event that is read as a call unless `call_events` says more.
 pub(crate) const PAYTIA_CALL_ENDED: &str = "com.paytia.call.ended";
 
-/// What an operator may set. `campaigns`, `numbers` and `call_events` belong to the adapter; a
-/// route sets what differs between its senders.
+/// What an operator may set. `currency`, `campaigns`, `numbers` and `call_events` belong to the
+/// adapter, and no route may set them otherwise; a route sets what differs between its senders.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -122,10 +122,13 @@ impl Settings {
         if !is_header_name(&self.secret_header) {
             wrong("secret_header".to_owned(), "not the name of a header");
         }
-        // A unit of money with two decimals: everything is kept in cents.
+        // A unit of money with two decimals: everything is kept in cents. In small letters it would
+        // not be known again.
         let cent = Money::read("1.00".into(), Some(&self.currency)).ok();
-        if cent.and_then(|money| money.minor_units) != Some(100) {
-            wrong("currency".to_owned(), "not the ISO 4217 code of a currency with two decimals");
+        let code = cent.filter(|cent| cent.minor_units == Some(100)).and_then(|cent| cent.currency);
+        if code.as_ref() != Some(&self.currency) {
+            let message = "not the ISO 4217 code, in capitals, of a currency with two decimals";
+            wrong("currency".to_owned(), message);
         }
         if self.payout_max().is_none() {
             wrong("payout_max".to_owned(), "not an amount above 0 and up to 10000000000.00");
@@ -154,6 +157,26 @@ impl Settings {
             campaign.check(&format!("campaigns.{id}"), &mut problems);
         }
         problems
+    }
+
+    /// What all routes have in common. A call is paid and its publisher credited in the same cents by
+    /// the same rules at whichever route it is reported, and its events are told by the adapter's
+    /// settings alone where no route is there: when it consumes, and in views.
+    pub(crate) fn check_route(&self, route: &Self) -> Vec<Problem> {
+        [
+            ("currency", self.currency == route.currency),
+            ("campaigns", self.campaigns == route.campaigns),
+            ("numbers", self.numbers == route.numbers),
+            ("call_events", self.call_events == route.call_events),
+        ]
+        .into_iter()
+        .filter(|(_, same)| !same)
+        .map(|(path, _)| {
+            let message = "belongs to the adapter, for all its routes: set it under \
+                           `[adapters.<name>.settings]`";
+            Problem::new(path, message)
+        })
+        .collect()
     }
 
     /// A field can fill one slot only.
@@ -239,6 +262,56 @@ mod tests {
         );
         assert_eq!(problems("{}"), [""; 0]);
         assert_eq!(problems(r#"{"match_window": "48h", "keep_calls": "24h"}"#), ["keep_calls"]);
+    }
+
+    #[test]
+    fn a_currency_is_written_in_capitals() {
+        assert_eq!(problems(r#"{"currency": "EUR"}"#), [""; 0]);
+        for code in ["usd", "Usd", " USD", "USD ", "JPY", "XYZ", ""] {
+            assert_eq!(problems(&format!(r#"{{"currency": "{code}"}}"#)), ["currency"], "{code}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_the_adapter_is_no_routes_to_set_otherwise() {
+        let read = |json: &str| serde_json::from_str::<Settings>(json).unwrap();
+        let own = read(
+            r#"{"campaigns": {"hvac": {"publishers": {"ann": {"percent": "60"}}}},
+                "numbers": {"+18885550000": {"campaign": "hvac"}}}"#,
+        );
+        assert_eq!(own.check_route(&own), []);
+        for (json, paths) in [
+            (
+                r#"{"campaigns": {"hvac": {"publishers": {"ann": {"percent": "60"}}}},
+                    "numbers": {"+18885550000": {"campaign": "hvac"}}, "receives": "calls",
+                    "buyer": "b", "payout_max": "5", "keep_calls": "30d", "default_country": "US"}"#,
+                vec![],
+            ),
+            (
+                r#"{"campaigns": {"hvac": {"publishers": {"ann": {"percent": "90"}}}},
+                    "currency": "EUR", "call_events": {"a.b": {"call_id": "id"}}}"#,
+                vec!["currency", "campaigns", "numbers", "call_events"],
+            ),
+        ] {
+            let found = own.check_route(&read(json));
+            let found: Vec<_> = found.iter().map(Problem::path).collect();
+            assert_eq!(found, paths, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_says_what_is_expected() {
+        for (json, message) in [
+            (r#"{"fields": {"caller": 5}}"#, "expected a name, or a list of names"),
+            (r#"{"call_fields": {"caller": {"a": 1}}}"#, "expected a name, or a list of names"),
+            (
+                r#"{"campaigns": {"c": {"publishers": {"ann": "60"}}}}"#,
+                r#"expected `{ percent = "60" }` or `{ flat = "12.00" }`"#,
+            ),
+        ] {
+            let error = serde_json::from_str::<Settings>(json).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
     }
 
     #[test]

@@ -20,7 +20,11 @@ pub struct Campaign {
 
 /// What a publisher earns of a call: exactly one of both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "`{ percent = \"60\" }` or `{ flat = \"12.00\" }`"
+)]
 pub struct Assignment {
     /// Percent of the call's value, from 0 to 100, as `"60"`; rounded half up to the cent.
     pub percent: Option<String>,

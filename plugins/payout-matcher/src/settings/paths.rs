@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 /// No name, one, or several in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a name, or a list of names")]
 pub enum Names {
     One(String),
     Several(Vec<String>),
