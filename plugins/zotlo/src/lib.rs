@@ -129,23 +129,19 @@ fn data_of<'a>(mut payload: Payload<'a>, settings: &Settings, read: &mut Reader)
 }
 
 /// What makes a redelivery the same event: the provider's request id; in old payloads, which have
-/// none, the transaction; for a registration who and when. Else the body as it is.
+/// none, the transaction, and of a refund what and when, since a purchase may be given back in
+/// parts; for a registration who and when. Else the body as it is: of a subscription a transaction
+/// tells many things.
 fn key_of(data: &Data<'_>, inbound: &Inbound) -> Key {
     let queue_type = data.queue_type.as_deref().unwrap_or_default();
     if let Some(request) = &data.request_id {
         let event_type = data.event_type.as_deref().unwrap_or_default();
         return Key::new(["request", request, queue_type, event_type]);
     }
-    if let (Some(transaction), Some(purchased)) = (&data.transaction_id, data.purchased_at) {
-        let refunded = match data.refund.as_ref().and_then(|refund| refund.is_refund) {
-            Some(true) => "1",
-            Some(false) => "0",
-            // Without the mark, the refund of a payment must still differ from the payment.
-            None if data.kind == Kind::Refund => "1",
-            None => "",
-        };
-        let purchased = purchased.to_string();
-        return Key::new(["transaction", queue_type, transaction, refunded, &purchased]);
+    if let (Kind::Payment | Kind::Refund, Some(transaction), Some(purchased)) =
+        (data.kind, &data.transaction_id, data.purchased_at)
+    {
+        return of_transaction(data, queue_type, transaction, &purchased.to_string());
     }
     let session = data.session.as_ref().and_then(|session| session.client_uuid.as_deref());
     let registered = data.registration.as_ref().and_then(|registration| registration.registered_at);
@@ -155,4 +151,23 @@ fn key_of(data: &Data<'_>, inbound: &Inbound) -> Key {
         return Key::new(["registration", session, &registered.to_string(), subscriber]);
     }
     Key::new(["body", &inbound.body_digest()])
+}
+
+fn of_transaction(data: &Data<'_>, queue_type: &str, transaction: &str, purchased: &str) -> Key {
+    let refund = data.refund.as_ref();
+    let refunded = match refund.and_then(|refund| refund.is_refund) {
+        Some(true) => "1",
+        Some(false) => "0",
+        // Without the mark, the refund of a payment must still differ from the payment.
+        None if data.kind == Kind::Refund => "1",
+        None => "",
+    };
+    let parts = ["transaction", queue_type, transaction, refunded, purchased];
+    if data.kind == Kind::Payment {
+        return Key::new(parts);
+    }
+    let at = refund.and_then(|refund| refund.at).map(|at| at.to_string()).unwrap_or_default();
+    let price = refund.and_then(|refund| refund.price.as_ref());
+    let price = price.map(|price| price.amount.as_ref()).unwrap_or_default();
+    Key::new(parts.into_iter().chain([price, &at]))
 }

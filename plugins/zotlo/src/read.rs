@@ -117,9 +117,11 @@ fn is_refund(from: &Parameters<'_>, data: &Data<'_>) -> bool {
     })
 }
 
-/// Whether there is a date at all, readable or not.
+/// Whether there is a date at all, readable or not. PHP also writes `[]` for nothing.
 fn says_when(date: Loose<'_>) -> bool {
-    date.boolean() != Ok(Some(false)) && date.time(Some(Zone::UTC)) != Ok(None)
+    date.opaque().is_some_and(|date| {
+        date.boolean() != Ok(Some(false)) && date.time(Some(Zone::UTC)) != Ok(None)
+    })
 }
 
 fn card<'a>(
