@@ -71,8 +71,8 @@ impl Proof<'_> {
 ///
 /// # Errors
 ///
-/// 401 `signature_missing` or `signature_mismatch`; 400 `signed_value_type`; 500
-/// `hmac_key_missing` where the route has no key and the body may not be believed without.
+/// 401 `signature_missing` or `signature_mismatch`; 400 `signed_value_type` where no scheme can be
+/// tried; 500 `hmac_key_missing` where the route has no key and the body may not be believed without.
 pub(crate) fn verify<'a>(
     settings: &Settings,
     payload: &Payload<'a>,
@@ -80,8 +80,17 @@ pub(crate) fn verify<'a>(
     let presented = payload.signature.text().unwrap_or(Some(Cow::Borrowed("")));
     // One text for one code: in capitals it would pass for a webhook that was never seen.
     let code = presented.as_deref().filter(|code| is_code(code)).unwrap_or_default();
+    let (mut is_tried, mut unsignable) = (false, None);
     for scheme in &settings.schemes {
-        let values = signed_values(*scheme, payload)?;
+        let values = match signed_values(*scheme, payload) {
+            Ok(values) => values,
+            // What one scheme covers the other may not.
+            Err(refusal) => {
+                unsignable = Some(refusal);
+                continue;
+            }
+        };
+        is_tried = true;
         // Asked even where nothing was presented: the verdict is on record, and only the gateway
         // knows whether the route has the key.
         let verdict = mac(code).verify(&[Part::Bytes(message(*scheme, &values).as_bytes())]);
@@ -100,7 +109,15 @@ pub(crate) fn verify<'a>(
             Found::Mismatched | Found::Missing | Found::Repeated | Found::NotConfigured => {}
         }
     }
-    Err(Rejection::unauthorized("signature_mismatch", "no scheme gives the signature"))
+    Err(match unsignable {
+        None => Rejection::unauthorized("signature_mismatch", "no scheme gives the signature"),
+        Some(refusal) if is_tried => {
+            let detail =
+                format!("the other scheme does not give the signature, and {}", refusal.detail());
+            Rejection::unauthorized("signature_mismatch", detail)
+        }
+        Some(refusal) => refusal,
+    })
 }
 
 const fn mac(presented: &str) -> Mac<'_> {
