@@ -113,13 +113,14 @@ impl Inbound {
         json::read_strict_object(self.text()?)
     }
 
-    /// The body as `application/x-www-form-urlencoded` pairs, in order.
+    /// The body as `application/x-www-form-urlencoded` pairs, in order. A line's end behind them is
+    /// no part of the last.
     ///
     /// # Errors
     ///
     /// 400 where it is not UTF-8, decoded or not.
     pub fn form(&self) -> Result<Pairs<'_>, Rejection> {
-        Pairs::decode(self.text()?)
+        Pairs::decode(form_text(self.text()?))
             .ok_or_else(|| Rejection::malformed_body("the form is not UTF-8"))
     }
 
@@ -221,6 +222,12 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Pairs<'a> {
     }
 }
 
+/// A form without the line's end that some senders put behind it. White space that is meant is
+/// escaped.
+pub(crate) fn form_text(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
 /// Writes a text as JSON.
 fn push_text(to: &mut String, text: &str) {
     to.push('"');
@@ -286,6 +293,19 @@ mod tests {
             assert_eq!(pairs.iter().collect::<Vec<_>>(), *expected, "{text}");
         }
         assert_eq!(Pairs::decode("a=%ff"), None);
+    }
+
+    #[test]
+    fn a_form_ends_before_the_line_does() {
+        for (text, expected) in [
+            ("a=1&b=2", "a=1&b=2"),
+            ("a=1&b=2\r\n", "a=1&b=2"),
+            ("a=1%0A\n\n", "a=1%0A"),
+            ("a=1 ", "a=1 "),
+            ("\n", ""),
+        ] {
+            assert_eq!(form_text(text), expected, "{text:?}");
+        }
     }
 
     #[test]

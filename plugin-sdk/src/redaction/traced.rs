@@ -8,7 +8,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::coding::{Coding, Place};
-use crate::{Inbound, Rejection, json};
+use crate::{Inbound, Rejection, inbound, json};
 
 /// Which part of the request a text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,8 @@ impl<'a> Traced<'a> {
         &self.text
     }
 
-    /// The names and values of the form (or query) that this text is, decoded, in order.
+    /// The names and values of the form (or query) that this text is, decoded, in order. A line's
+    /// end behind it is no part of it.
     ///
     /// # Errors
     ///
@@ -80,7 +81,7 @@ impl<'a> Traced<'a> {
     pub fn pairs(&self) -> Result<Vec<(Traced<'_>, Traced<'_>)>, Rejection> {
         let mut pairs = Vec::new();
         let mut start = 0;
-        for piece in self.text.split('&') {
+        for piece in inbound::form_text(&self.text).split('&') {
             if !piece.is_empty() {
                 let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
                 let decoded = |start, raw| {

@@ -88,10 +88,7 @@ impl<'a> Body<'a> {
         if kind.starts_with("multipart/") || !text.contains('=') {
             return Err(Rejection::malformed_body("neither a JSON object nor a form"));
         }
-        // Only at its end may a form have white space that is not its own.
-        let text = inbound.text()?.trim_end_matches(['\r', '\n']);
-        let pairs = Pairs::decode(text);
-        pairs.map(Self::Form).ok_or_else(|| Rejection::malformed_body("the form is not UTF-8"))
+        inbound.form().map(Self::Form)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a record says of its call: which one it is, and how far it is.
 
-use plugin_sdk::{Reader, Telephone, Time, digest_hex};
+use plugin_sdk::{Loose, Reader, Telephone, Time, digest_hex};
 
 use crate::event::{Data, Inbound};
 use crate::record::{Field, Record};
@@ -58,9 +58,17 @@ impl Stage {
     }
 }
 
-/// Whether a record has a time in this field. One that cannot be read is there all the same.
+/// Whether a record has a time in this field. One that cannot be read is there all the same; `[]`
+/// and `{}`, which PHP writes for nothing, are none, nor is a list of what is none.
 pub(crate) fn is_there(record: &Record<'_>, field: Field) -> bool {
-    !matches!(record.value(field).time(None), Ok(None))
+    has_time(record.value(field))
+}
+
+fn has_time(value: Loose<'_>) -> bool {
+    match value.list::<Loose<'_>>() {
+        Some(items) => items.into_iter().any(has_time),
+        None => value.opaque().is_some() && value.time(None) != Ok(None),
+    }
 }
 
 /// The correlation key: Paytia sends no id of the call, but its originator, its two numbers and its
