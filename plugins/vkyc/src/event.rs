@@ -56,6 +56,17 @@ impl EventKind {
         let event_type = event_type?;
         ALL.iter().find(|kind| kind.provider.eq_ignore_ascii_case(event_type))
     }
+
+    /// The documented event type of which a name that is none is a part, or another spelling. Names
+    /// that go beyond them may be of types that are not documented.
+    pub(crate) fn meant_by(name: &str) -> Option<&'static str> {
+        const ALL: &[EventKind] = &EventKind::ALL;
+        if Self::find(Some(name)).is_some() {
+            return None;
+        }
+        let spelt = name.trim().replace(['-', ' ', '.'], "_").to_ascii_uppercase();
+        ALL.iter().map(|kind| kind.provider).find(|provider| provider.contains(&spelt))
+    }
 }
 
 /// How a call came out.

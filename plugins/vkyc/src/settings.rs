@@ -2,6 +2,8 @@ use plugin_sdk::settings::{MacHeader, Problem, is_header_name};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::event::EventKind;
+
 pub(crate) const DEFAULT_SECRET_HEADER: &str = "x-webhook-secret";
 
 /// What an operator may set.
@@ -39,6 +41,13 @@ impl Settings {
         if self.events.as_ref().is_some_and(Vec::is_empty) {
             problems.push(Problem::new("events", "is empty; leave it out to take all"));
         }
+        // What is not among them is answered 200 and gone, so a slip of the pen costs events.
+        for (index, name) in self.events.iter().flatten().enumerate() {
+            if let Some(meant) = EventKind::meant_by(name) {
+                let message = format!("`{name}` is no event's name; did you mean `{meant}`?");
+                problems.push(Problem::new(format!("events.{index}"), message));
+            }
+        }
         if !is_header_name(&self.secret_header) {
             problems.push(Problem::new("secret_header", "not the name of a header"));
         }
@@ -70,6 +79,27 @@ mod tests {
             settings.check().iter().map(|problem| problem.path().to_owned()).collect();
         assert_eq!(paths, ["app_id", "events", "secret_header", "hmac.header"]);
         assert_eq!(Settings::default().check(), []);
+    }
+
+    #[test]
+    fn an_event_that_is_named_by_half_is_a_mistake_and_another_is_none() {
+        let problems = |names: &[&str]| {
+            let events = Some(names.iter().map(|name| (*name).to_owned()).collect());
+            let settings = Settings { events, ..Settings::default() };
+            let told = settings.check();
+            told.iter().map(|each| format!("{}: {}", each.path(), each.message())).collect()
+        };
+        let none: Vec<String> = Vec::new();
+        assert_eq!(problems(&["VCIP_CALL_ENDED", "vcip_call_started"]), none);
+        assert_eq!(problems(&["APPLICATION_STATE_RESET", "VCIP_CALL_RESTARTED"]), none);
+        let found: Vec<String> = problems(&["VCIP_CALL_COMPLETE", "x", "call-ended", ""]);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(
+            found[0],
+            "events.0: `VCIP_CALL_COMPLETE` is no event's name; did you mean `VCIP_CALL_COMPLETED`?"
+        );
+        assert!(found[1].starts_with("events.2: `call-ended`"), "{found:?}");
+        assert!(found[2].starts_with("events.3: ``"), "{found:?}");
     }
 
     #[test]
