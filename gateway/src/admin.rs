@@ -162,6 +162,10 @@ fn router(admin: &Shared) -> Router {
 async fn metrics(State(admin): State<Shared>) -> Response {
     if let Ok(health) = admin.health.get(&admin.state).await {
         metrics::gauge!("sluice_deliveries_pending").set(lossy(health.pending_deliveries));
+        for (destination, pending) in health.pending_by_destination {
+            metrics::gauge!("sluice_destination_pending", "destination" => destination.to_string())
+                .set(lossy(pending));
+        }
         metrics::gauge!("sluice_dead_letters").set(lossy(health.dead_letters));
     }
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

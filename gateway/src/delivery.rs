@@ -3,7 +3,8 @@
 //! The actors: a *service* keeps one worker a configured destination and follows the
 //! configuration; a *worker* leases what is due, makes attempts and records how each ended; a
 //! *destination* (`destinations/`) knows one protocol; the *schedule* (`retry`) decides, without
-//! clock or storage, what follows a failure.
+//! clock or storage, what follows a failure; *retirement* gives up what is owed to destinations that
+//! are configured no longer, after a while.
 //!
 //! Workers are reconcilers over the table of deliveries. They remember nothing between two looks,
 //! so a crash loses nothing: what was leased comes back when its lease ends. A nudge saves latency
@@ -26,6 +27,7 @@ mod lookups;
 mod queue;
 mod report;
 mod resolver;
+mod retirement;
 pub mod retry;
 pub mod signature;
 #[cfg(test)]
@@ -34,7 +36,6 @@ mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -45,15 +46,12 @@ pub use attempt::{AttemptError, Verdict};
 pub use destinations::{HttpDestination, InvalidDestination};
 
 use self::lookups::Lookups;
+use self::retirement::Retirement;
 use crate::model::{Clock, DestinationName};
 use crate::snapshot::Snapshot;
-use crate::storage::{Configured, Storage};
+use crate::storage::Storage;
 use crate::telemetry::Happening as _;
-use crate::telemetry::delivery::{DestinationsRetired, WorkerPanicked};
-
-/// How often what is owed to unconfigured destinations is dead-lettered: a request that began
-/// before a reload may still commit deliveries to one.
-const RETIRE_INTERVAL: Duration = Duration::from_secs(60);
+use crate::telemetry::delivery::WorkerPanicked;
 
 /// Delivers what is due to every destination of the configuration in force.
 #[derive(Debug)]
@@ -87,7 +85,8 @@ impl DeliveryService {
     pub async fn run(self, shutdown: CancellationToken) {
         let (generation, told) = watch::channel(self.current.load().generation);
         // Side by side: a reload is taken up however much there is to retire.
-        tokio::join!(self.keep(generation, &shutdown), self.retire(told, &shutdown));
+        let retirement = Retirement::new(Arc::clone(&self.storage), Arc::clone(&self.current));
+        tokio::join!(self.keep(generation, &shutdown), retirement.run(told, &shutdown));
     }
 
     /// Sees to it that every configured destination has a keeper, and that each hears of reloads.
@@ -130,46 +129,6 @@ impl DeliveryService {
             generation,
             name,
             gone: Arc::default(),
-        }
-    }
-
-    /// Dead-letters what is owed to unconfigured destinations: at the start, after each reload, and
-    /// now and then.
-    async fn retire(&self, mut generation: watch::Receiver<u64>, shutdown: &CancellationToken) {
-        while !shutdown.is_cancelled() {
-            // Before the look: a reload that comes during it is followed by another.
-            generation.borrow_and_update();
-            let deliveries = self.retire_all(shutdown).await;
-            if deliveries > 0 {
-                DestinationsRetired { deliveries }.emit();
-            }
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => {}
-                Ok(()) = generation.changed() => {}
-                () = tokio::time::sleep(RETIRE_INTERVAL) => {}
-            }
-        }
-    }
-
-    /// Goes on until there is nothing left, a step is refused, or `shutdown`; returns how many.
-    async fn retire_all(&self, shutdown: &CancellationToken) -> u64 {
-        let mut all = 0;
-        loop {
-            let current = Arc::clone(&self.current);
-            // Asked anew at each step: a destination that was put back in between is owed the rest.
-            let configured: Configured =
-                Box::new(move || current.load().config.destinations.keys().cloned().collect());
-            let step = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return all,
-                step = self.storage.retire_destinations(configured) => step,
-            };
-            match step {
-                // A refusal is of no consequence: it is asked again.
-                Ok(0) | Err(_) => return all,
-                Ok(deliveries) => all += deliveries,
-            }
         }
     }
 }

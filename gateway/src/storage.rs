@@ -31,8 +31,8 @@ use crate::model::{
 /// A future that a trait object can return.
 pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
 
-/// Tells which destinations are configured when it is asked.
-pub type Configured = Box<dyn FnOnce() -> Vec<DestinationName> + Send>;
+/// Tells whether a destination is owed what is pending for it, when it is asked.
+pub type IsOwed = Box<dyn Fn(&DestinationName) -> bool + Send>;
 
 /// Everything that one adapter call leaves behind.
 #[derive(Clone, Debug)]
@@ -232,6 +232,8 @@ pub struct StorageHealth {
     /// A sentence where commits are refused at present.
     pub refusing: Option<String>,
     pub pending_deliveries: u64,
+    /// The same by destination, those among them that are configured no longer.
+    pub pending_by_destination: Vec<(DestinationName, u64)>,
     pub dead_letters: u64,
 }
 
@@ -319,12 +321,12 @@ pub trait Storage: Operated + std::fmt::Debug {
     /// only.
     fn nudges(&self) -> tokio::sync::watch::Receiver<u64>;
 
-    /// Dead-letters some of what is pending for destinations that are not among `configured`; returns
+    /// Dead-letters some of what is pending for destinations that are owed nothing any more; returns
     /// how many deliveries, zero once there are none.
     ///
-    /// `configured` is asked in the turn that dead-letters: what was committed before it for a
-    /// destination that it names stays owed.
-    fn retire_destinations(&self, configured: Configured) -> StorageFuture<'_, u64>;
+    /// `is_owed` is asked in the turn that dead-letters: what was committed before it for a
+    /// destination that it speaks for stays owed.
+    fn retire_destinations(&self, is_owed: IsOwed) -> StorageFuture<'_, u64>;
 
     fn requests(&self, filter: RequestFilter) -> StorageFuture<'_, Vec<RequestSummary>>;
 

@@ -174,6 +174,9 @@ pub struct StorageConfig {
     pub sqlite_path: PathBuf,
     /// Default 30 days.
     pub retention: Duration,
+    /// How long what is owed to a destination that is configured no longer waits for it. Default 24
+    /// hours; 0 for not at all.
+    pub removed_grace: Duration,
     /// Size of the file kept to be deleted in an emergency, in bytes. Default 64 MiB; 0 for none.
     pub ballast: u64,
 }

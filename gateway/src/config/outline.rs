@@ -189,10 +189,11 @@ fn of_admin(config: &AdminConfig) -> Keys {
 }
 
 fn of_storage(config: &StorageConfig) -> Keys {
-    let StorageConfig { sqlite_path, retention, ballast } = config;
+    let StorageConfig { sqlite_path, retention, removed_grace, ballast } = config;
     keys([
         ("url", closed([sqlite_path.as_os_str().as_encoded_bytes()])),
         ("retention", duration(*retention)),
+        ("removed_grace", duration(*removed_grace)),
         ("ballast", open(bytesize::ByteSize(*ballast))),
     ])
 }

@@ -88,6 +88,7 @@ fn each_key_is_told_apart_under_the_part_that_it_stands_in() {
         ("['::1']", "['::1', '10.0.0.0/8']", "ingest : trusted_proxies"),
         ("'forwarded'", "'proxy-protocol'", "ingest : forwarded"),
         ("retention = '2d'", "retention = '3d'", "storage : retention"),
+        ("retention = '2d'", "removed_grace = '1h'\nretention = '2d'", "storage : removed_grace"),
         ("size_max = '1MiB'", "size_max = '2MiB'", "plugins : size_max"),
         ("level = 'warn'", "", "log : level"),
         ("number = 1", "number = 2", "adapter a: settings.number"),

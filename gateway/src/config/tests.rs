@@ -58,6 +58,7 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     assert_eq!(config.ingest.idle_deadline, Duration::from_secs(60));
     assert_eq!(config.ingest.drain, Duration::from_secs(30));
     assert_eq!(config.storage.retention, Duration::from_secs(30 * 86_400));
+    assert_eq!(config.storage.removed_grace, Duration::from_secs(86_400));
     assert_eq!(config.storage.ballast, 64 << 20);
     assert!(config.storage.sqlite_path.ends_with("data/sluice.db"));
     assert!(config.plugins.directory.ends_with("plugins"));
@@ -91,6 +92,7 @@ fn each_mistake_is_told_where_it_stands() {
         ("[storage]\nurl = 'mysql://x'", "storage.url", "not a storage URL"),
         ("[storage]\nurl = 'sqlite:sluice.toml'", "storage.url", "names a configuration file"),
         ("[storage]\nretention = '30s'", "storage.retention", "out of range"),
+        ("[storage]\nremoved_grace = '31d'", "storage.removed_grace", "out of range"),
         ("[plugins]\ndirectory = ''", "plugins.directory", "is not a path"),
         ("[secrets.x]\nfile = '/'", "secrets.x.file", "is a folder"),
         ("[secrets.x]\nvalue = 'v'\nenv = 'A'", "secrets.x.value", "unknown key"),

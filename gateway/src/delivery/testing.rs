@@ -21,9 +21,9 @@ use crate::model::{
     RouteSwitch, StateEntry, UnixMillis, Verified,
 };
 use crate::storage::{
-    Claiming, Commit, Committed, Configured, ImportBegun, ImportRefused, Lane, Operated,
-    RequestFilter, RequestSummary, StateImport, StateView, Storage, StorageError, StorageFuture,
-    StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, ImportBegun, ImportRefused, IsOwed, Lane, Operated, RequestFilter,
+    RequestSummary, StateImport, StateView, Storage, StorageError, StorageFuture, StorageHealth,
+    StoredRequest,
 };
 
 /// 2024-06-15T11:51:35.807Z.
@@ -317,14 +317,13 @@ impl Storage for MemoryStorage {
         self.changes.subscribe()
     }
 
-    fn retire_destinations(&self, configured: Configured) -> StorageFuture<'_, u64> {
+    fn retire_destinations(&self, is_owed: IsOwed) -> StorageFuture<'_, u64> {
         Box::pin(async move {
             self.retirements.acquire().await.unwrap().forget();
             let mut rows = self.rows.lock().unwrap();
-            let configured = configured();
-            let retired = rows.values_mut().find(|row| {
-                row.state == DeliveryState::Pending && !configured.contains(&row.destination)
-            });
+            let retired = rows
+                .values_mut()
+                .find(|row| row.state == DeliveryState::Pending && !is_owed(&row.destination));
             let Some(row) = retired else { return Ok(0) };
             row.state = DeliveryState::DeadLetter;
             drop(rows);
@@ -354,7 +353,14 @@ impl Storage for MemoryStorage {
     }
 
     fn health(&self) -> StorageFuture<'_, StorageHealth> {
-        let health = self.health.lock().unwrap().clone();
+        let mut health = self.health.lock().unwrap().clone();
+        if let Ok(health) = &mut health {
+            let mut pending: BTreeMap<_, u64> = BTreeMap::new();
+            for row in self.rows().into_iter().filter(|row| row.state == DeliveryState::Pending) {
+                *pending.entry(row.destination).or_default() += 1;
+            }
+            health.pending_by_destination = pending.into_iter().collect();
+        }
         Box::pin(async { health })
     }
 

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -12,7 +13,16 @@ use crate::delivery::testing::{MemoryStorage, Row, RuntimeClock, config, event};
 use crate::model::{DeadLetterReason, DeliveryState, SecretName, SystemClock};
 use crate::telemetry::delivery::DESTINATION_STOPPED;
 
+/// Destinations that are taken out are given up at once.
 pub(super) fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) -> Snapshot {
+    with_grace(Duration::ZERO, generation, destinations)
+}
+
+fn with_grace(
+    removed_grace: Duration,
+    generation: u64,
+    destinations: Vec<DestinationConfig>,
+) -> Snapshot {
     let listen = ([127, 0, 0, 1], 0).into();
     let version = SecretVersion { value: SecretValue::new(b"token".to_vec()), expires_at: None };
     let config = Config {
@@ -37,6 +47,7 @@ pub(super) fn snapshot(generation: u64, destinations: Vec<DestinationConfig>) ->
         storage: StorageConfig {
             sqlite_path: "unused.db".into(),
             retention: Duration::from_secs(60),
+            removed_grace,
             ballast: 0,
         },
         plugins: PluginsConfig {
@@ -252,6 +263,35 @@ async fn what_is_owed_to_nobody_becomes_a_dead_letter() {
     bench.reload(2, Vec::new());
     bench.storage.until_all(is_settled).await;
     assert_eq!(bench.storage.row(id).state, DeliveryState::DeadLetter);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_destination_is_owed_waits_for_it_to_be_put_back() {
+    const GRACE: Duration = Duration::from_secs(3_600);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crm.jsonl");
+    let clock = Arc::new(RuntimeClock::start());
+    let bench = Bench::start_at(
+        clock,
+        vec![lines("crm", &path), lines("audit", &folder.path().join("audit"))],
+    );
+    let reload = |generation, destinations| {
+        bench.current.store(Arc::new(with_grace(GRACE, generation, destinations)));
+        bench.swapped.notify_one();
+    };
+    reload(2, Vec::new());
+    // Passes at once: time is paused.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (back, gone) = (bench.storage.owe("crm", 1), bench.storage.owe("audit", 2));
+    tokio::time::sleep(GRACE - Duration::from_secs(120)).await;
+    assert!(bench.storage.rows().iter().all(|row| !is_settled(row) && row.attempts.is_empty()));
+    reload(3, vec![lines("crm", &path)]);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    bench.storage.until_all(is_settled).await;
+    assert_eq!(bench.storage.row(back).state, DeliveryState::Delivered);
+    assert_eq!(bench.storage.row(gone).state, DeliveryState::DeadLetter);
     bench.stop().await;
 }
 

@@ -78,7 +78,8 @@ pub(super) fn retire(store: &dyn Storage, configured: &[&str]) -> Result<u64, St
     let mut all = 0;
     loop {
         let configured = configured.clone();
-        match block_on(store.retire_destinations(Box::new(move || configured)))? {
+        let is_owed = move |name: &DestinationName| configured.contains(name);
+        match block_on(store.retire_destinations(Box::new(is_owed)))? {
             0 => return Ok(all),
             step => all += step,
         }

@@ -280,6 +280,8 @@ impl<B: Bench> BenchOps for B {
 
     fn counts(&self) -> (u64, u64) {
         let health = block_on(self.store().health()).unwrap();
+        let by_destination = health.pending_by_destination.iter().map(|(_, pending)| pending);
+        assert_eq!(by_destination.sum::<u64>(), health.pending_deliveries);
         (health.pending_deliveries, health.dead_letters)
     }
 

@@ -293,13 +293,13 @@ impl SqliteStorage {
         destination: &DestinationName,
         now: UnixMillis,
     ) -> Result<(), StorageError> {
-        let (shared, destination) = (Arc::clone(&self.shared), destination.clone());
-        let read =
-            move |connection: &Connection| load::load(connection, &shared, &destination, now);
+        let (shared, name) = (Arc::clone(&self.shared), destination.clone());
+        let read = move |connection: &Connection| load::load(connection, &shared, &name, now);
         let unreadable = self.due.ask(read).await?;
         if !unreadable.is_empty() {
+            let destination = destination.clone();
             let give_up = move |writer: &mut Writer<'_>| {
-                writer.give_up(&unreadable, DeadLetterReason::Corrupt)
+                writer.give_up(&destination, &unreadable, DeadLetterReason::Corrupt)
             };
             self.ask_writer(give_up).await?;
         }

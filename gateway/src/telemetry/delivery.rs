@@ -171,6 +171,27 @@ impl Happening for DestinationsRetired {
     }
 }
 
+/// Deliveries wait for a destination that is not configured.
+#[derive(Debug)]
+pub(crate) struct DestinationMissing<'a> {
+    pub(crate) destination: &'a DestinationName,
+    pub(crate) deliveries: u64,
+    /// Until they become dead letters.
+    pub(crate) left: Duration,
+}
+
+impl Happening for DestinationMissing<'_> {
+    fn emit(self) {
+        tracing::warn!(
+            destination = self.destination.as_str(),
+            deliveries = self.deliveries,
+            left_seconds = self.left.as_secs(),
+            "Deliveries wait for a destination that is not configured. Where it is not put back in \
+             time, they become dead letters."
+        );
+    }
+}
+
 /// A destination answered 410 and is left alone.
 #[derive(Debug)]
 pub(crate) struct DestinationGone<'a> {

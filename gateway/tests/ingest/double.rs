@@ -15,8 +15,8 @@ use sluice::model::{
     Rejection, RequestId, RouteName, RouteSwitch, UnixMillis, VerdictRecord,
 };
 use sluice::storage::{
-    Claiming, Commit, Committed, Configured, Lane, LaneId, RequestFilter, RequestSummary,
-    StateView, Storage, StorageError, StorageFuture, StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, IsOwed, Lane, LaneId, RequestFilter, RequestSummary, StateView,
+    Storage, StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -298,7 +298,7 @@ impl Storage for Memory {
         self.nudges.subscribe()
     }
 
-    fn retire_destinations(&self, _: Configured) -> StorageFuture<'_, u64> {
+    fn retire_destinations(&self, _: IsOwed) -> StorageFuture<'_, u64> {
         unasked()
     }
 

@@ -131,6 +131,7 @@ pub(crate) fn snapshot(generation: u64, plan: &Plan) -> Snapshot {
         storage: StorageConfig {
             sqlite_path: "unused".into(),
             retention: Duration::from_secs(1),
+            removed_grace: Duration::ZERO,
             ballast: 0,
         },
         plugins: PluginsConfig { directory: "unused".into(), size_max: 1, cache: "unused".into() },

@@ -42,6 +42,11 @@ const DRAIN: Bounds<Duration> = deadline(30, 10 * 60);
 const BODY_RATE_MIN: Bounds<u64> = Bounds::new(KIB, 1, MIB);
 
 /// Replay and "verify again" reach back this far.
+/// Of what is owed to destinations that were taken out. A day: a mistake is noticed by the next one's
+/// work, and what was meant is not asked about for longer.
+const REMOVED_GRACE: Bounds<Duration> =
+    Bounds::new(Duration::from_secs(DAY), Duration::ZERO, Duration::from_secs(30 * DAY));
+
 const RETENTION: Bounds<Duration> = Bounds::new(
     Duration::from_secs(30 * DAY),
     Duration::from_secs(HOUR),
@@ -168,6 +173,7 @@ pub(super) fn storage(mut section: Section<'_>, problems: &mut Problems) -> Stor
     let config = StorageConfig {
         sqlite_path: sqlite_path(&mut section, problems),
         retention: section.duration("retention", &RETENTION, problems),
+        removed_grace: section.duration("removed_grace", &REMOVED_GRACE, problems),
         ballast: section.size("ballast", &BALLAST, problems),
     };
     section.finish(&[], problems);

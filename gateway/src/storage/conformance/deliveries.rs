@@ -34,7 +34,10 @@ fn deliveries_are_leased_oldest_first_and_once<B: Bench>(bench: &mut B) {
     assert!(lease(bench.store(), "unknown", 9).is_empty());
     let done = first.iter().map(|leased| attempt(leased, "a", START)).collect();
     assert_eq!(record(bench.store(), done), 2);
-    assert_eq!(block_on(bench.store().health()).unwrap().pending_deliveries, 8);
+    let health = block_on(bench.store().health()).unwrap();
+    assert_eq!(health.pending_deliveries, 8);
+    let by_destination = [(destination("a"), 3), (destination("b"), 5)];
+    assert_eq!(health.pending_by_destination, by_destination);
 }
 
 fn a_lease_that_ends_comes_back_and_its_fence_grows_stale<B: Bench>(bench: &mut B) {

@@ -49,11 +49,11 @@ impl Writer<'_> {
         let told = &mut group.told;
         let changed = match attempt.state {
             DeliveryState::Delivered => {
-                told.pending -= 1;
+                told.count(&attempt.destination, -1);
                 self.sql.deliver.execute(params![id, sql(attempt.at.0), number, sql(took_ms)])?
             }
             DeliveryState::DeadLetter => {
-                told.pending -= 1;
+                told.count(&attempt.destination, -1);
                 told.dead += 1;
                 let reason = attempt.reason.map(crate::model::DeadLetterReason::as_str);
                 let at = sql(attempt.at.0);

@@ -15,8 +15,8 @@ use crate::model::{
     RouteName, RouteSwitch, UnixMillis,
 };
 use crate::storage::{
-    Claiming, Commit, Committed, Configured, Lane, RequestFilter, RequestSummary, StateView,
-    Storage, StorageError, StorageFuture, StorageHealth, StoredRequest,
+    Claiming, Commit, Committed, IsOwed, Lane, RequestFilter, RequestSummary, StateView, Storage,
+    StorageError, StorageFuture, StorageHealth, StoredRequest,
 };
 
 impl Storage for SqliteStorage {
@@ -99,8 +99,8 @@ impl Storage for SqliteStorage {
         self.shared.nudges.subscribe()
     }
 
-    fn retire_destinations(&self, configured: Configured) -> StorageFuture<'_, u64> {
-        Box::pin(self.ask_writer(move |writer| writer.retire_step(&configured())))
+    fn retire_destinations(&self, is_owed: IsOwed) -> StorageFuture<'_, u64> {
+        Box::pin(self.ask_writer(move |writer| writer.retire_step(&is_owed)))
     }
 
     fn requests(&self, filter: RequestFilter) -> StorageFuture<'_, Vec<RequestSummary>> {
@@ -120,8 +120,10 @@ impl Storage for SqliteStorage {
             }
             None => None,
         };
+        let by_destination = self.shared.queue().pending();
         let health = StorageHealth {
             refusing,
+            pending_by_destination: by_destination,
             pending_deliveries: unsql(self.shared.pending.load(Ordering::Relaxed)),
             dead_letters: unsql(self.shared.dead.load(Ordering::Relaxed)),
         };

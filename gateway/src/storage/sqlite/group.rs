@@ -240,7 +240,7 @@ impl Writer<'_> {
         self.sql.insert_delivery.execute(params![id, seq, name, state, sql(due.0)])?;
         self.next.delivery += 1;
         let told = &mut group.told;
-        told.pending += 1;
+        told.count(destination, 1);
         group.fresh.push(fresh);
         if fresh {
             told.handover_bytes += bytes;

@@ -56,6 +56,8 @@ struct Line {
     ready: BTreeMap<Turn, Entry>,
     /// Leases by their ends.
     ends: BTreeSet<Turn>,
+    /// All that are pending, held here or not.
+    pending: i64,
     /// No parked delivery that is not held here comes before this.
     parked: Option<Turn>,
     /// While the table is read: the earliest parked meanwhile, and what changed meanwhile.
@@ -148,6 +150,21 @@ impl DueQueue {
         self.bytes += bytes;
         let entry = Entry { attempts: 0, event: Some(event), intact: true, bytes };
         self.line(&destination).ready.insert((due, id), entry);
+    }
+
+    /// Takes note that `by` more deliveries of `destination` are pending.
+    pub(super) fn count(&mut self, destination: &DestinationName, by: i64) {
+        self.line(destination).pending += by;
+    }
+
+    /// How many deliveries are pending, by destination.
+    pub(super) fn pending(&self) -> Vec<(DestinationName, u64)> {
+        let lines = self.lines.iter();
+        let mut all: Vec<_> = lines
+            .map(|(name, line)| (name.clone(), u64::try_from(line.pending).unwrap_or_default()))
+            .collect();
+        all.sort_unstable();
+        all
     }
 
     /// Takes note that a delivery that is not held here was parked.

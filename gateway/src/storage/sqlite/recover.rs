@@ -100,14 +100,17 @@ fn read_due(connection: &Connection, shared: &Shared) -> Result<()> {
     shared.pending.store(count(1)?, Ordering::Relaxed);
     shared.dead.store(count(3)?, Ordering::Relaxed);
     let mut lines = connection.prepare(
-        "SELECT name, (SELECT min(at) FROM deliveries WHERE destination = names.id AND state = 1) \
+        "SELECT name, (SELECT min(at) FROM deliveries WHERE destination = names.id AND state = 1), \
+         (SELECT count(*) FROM deliveries WHERE destination = names.id AND state = 1) \
          FROM names WHERE kind = 2",
     )?;
     let mut rows = lines.query([])?;
     while let Some(row) = rows.next()? {
         let (name, due): (String, Option<i64>) = (row.get(0)?, row.get(1)?);
         if let (Ok(name), Some(due)) = (DestinationName::new(&name), due) {
-            shared.queue().park(&name, (UnixMillis(unsql(due)), 0));
+            let mut queue = shared.queue();
+            queue.park(&name, (UnixMillis(unsql(due)), 0));
+            queue.count(&name, row.get(2)?);
         }
     }
     Ok(())

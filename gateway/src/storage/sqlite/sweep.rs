@@ -347,21 +347,21 @@ impl Writer<'_> {
         delete.execute(params![sql(now.0), sql(most as u64)])
     }
 
-    /// Gives up some of what is pending for destinations not among `configured`. Returns how many;
-    /// zero when there is none left.
+    /// Gives up some of what is pending for destinations that are not owed it. Returns how many; zero
+    /// when there is none left.
     pub(super) fn retire_step(
         &mut self,
-        configured: &[DestinationName],
+        is_owed: &dyn Fn(&DestinationName) -> bool,
     ) -> Result<u64, StorageError> {
         for (name, line) in self.destination_ids() {
-            if configured.iter().any(|configured| configured.as_str() == name) {
+            // It was one when its first delivery was committed.
+            let Ok(name) = DestinationName::new(&name) else { continue };
+            if is_owed(&name) {
                 continue;
             }
-            let held = DestinationName::new(&name)
-                .map(|name| self.shared.queue().held_ids(&name, RETIRED_PER_STEP));
-            let mut ids = held.unwrap_or_default();
+            let mut ids = self.shared.queue().held_ids(&name, RETIRED_PER_STEP);
             ids.extend(self.parked(line).map_err(|error| super::failure::question(&error))?);
-            let count = self.give_up(&ids, DeadLetterReason::DestinationRemoved)?;
+            let count = self.give_up(&name, &ids, DeadLetterReason::DestinationRemoved)?;
             if count > 0 {
                 return Ok(count);
             }
@@ -376,9 +376,11 @@ impl Writer<'_> {
         parked.query_map(params![line, sql(RETIRED_PER_STEP as u64)], |row| row.get(0))?.collect()
     }
 
-    /// Makes dead letters of those among `ids` that are pending; only then memory lets go of them.
+    /// Makes dead letters of those among `ids`, all of one destination, that are pending; only then
+    /// memory lets go of them.
     pub(super) fn give_up(
         &mut self,
+        destination: &DestinationName,
         ids: &[i64],
         reason: DeadLetterReason,
     ) -> Result<u64, StorageError> {
@@ -396,11 +398,15 @@ impl Writer<'_> {
                 }
                 Ok(count)
             })?;
-            self.shared.queue().discard(ids);
             for id in ids {
                 self.fresh.settle(*id);
             }
             let count = sql(count as u64);
+            {
+                let mut queue = self.shared.queue();
+                queue.discard(ids);
+                queue.count(destination, -count);
+            }
             self.shared.pending.fetch_sub(count, Ordering::Relaxed);
             self.shared.dead.fetch_add(count, Ordering::Relaxed);
             all += super::encode::unsql(count);

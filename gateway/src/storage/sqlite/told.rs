@@ -1,5 +1,6 @@
 //! What the queue of deliveries is told of a group.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::queue::{Handover, Turn};
@@ -14,11 +15,21 @@ pub(super) struct Told {
     pub(super) handover_bytes: usize,
     pub(super) parked: Vec<(DestinationName, Turn)>,
     pub(super) finished: Vec<(i64, Option<UnixMillis>)>,
-    pub(super) pending: i64,
+    /// By destination, how many more are pending.
+    pending: BTreeMap<DestinationName, i64>,
     pub(super) dead: i64,
 }
 
 impl Told {
+    /// `by` more deliveries of `destination` are pending.
+    pub(super) fn count(&mut self, destination: &DestinationName, by: i64) {
+        if let Some(count) = self.pending.get_mut(destination) {
+            *count += by;
+        } else {
+            self.pending.insert(destination.clone(), by);
+        }
+    }
+
     /// Events that the queue is given, and their bytes.
     pub(super) const fn handed_over(&self) -> (usize, usize) {
         (self.handovers.len(), self.handover_bytes)
@@ -39,8 +50,11 @@ impl Told {
             for (id, parked) in self.finished {
                 queue.finish(id, parked);
             }
+            for (destination, by) in &self.pending {
+                queue.count(destination, *by);
+            }
         }
-        shared.pending.fetch_add(self.pending, Ordering::Relaxed);
+        shared.pending.fetch_add(self.pending.values().sum(), Ordering::Relaxed);
         shared.dead.fetch_add(self.dead, Ordering::Relaxed);
         if nudge {
             shared.nudge();

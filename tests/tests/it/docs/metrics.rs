@@ -95,6 +95,7 @@ async fn every_metric_is_documented_with_its_type_and_labels() {
         "sluice_refused_total",
         "sluice_attempts_total",
         "sluice_deliveries_pending",
+        "sluice_destination_pending",
         "sluice_dead_letters",
         "sluice_reload_refused",
         "sluice_connections_open",

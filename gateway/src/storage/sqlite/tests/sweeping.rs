@@ -116,7 +116,7 @@ fn what_is_configured_is_asked_in_the_turn_that_retires() {
     });
     let configured = Arc::new(Mutex::new(Vec::new()));
     let asked = Arc::clone(&configured);
-    let names = Box::new(move || asked.lock().unwrap().clone());
+    let names = Box::new(move |name: &_| asked.lock().unwrap().contains(name));
     let (held, retired, ()) = block_on(async {
         tokio::join!(held, bench.store().retire_destinations(names), async {
             // A reload that comes while the step waits for the writer.
