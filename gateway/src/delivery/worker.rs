@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,10 @@ const RECORD_PAUSE: Duration = Duration::from_secs(1);
 /// How often recording is tried at shutdown before it is left to the leases' end.
 const LAST_RECORD_TRIES: u32 = 3;
 
+/// How long the first attempt of a destination that may be gone goes alone: should it be, the others
+/// are not spent on finding that out. One that answers at all has done so by then.
+const FIRST_ALONE: Duration = Duration::from_secs(1);
+
 /// What an attempt's task returns.
 type Ended = (Timing, Result<Carried, AttemptError>);
 
@@ -46,6 +51,8 @@ pub(super) struct Worker {
     ended: Vec<AttemptRecord>,
     /// The destination answered 410.
     gone: Arc<AtomicBool>,
+    /// No attempt has ended yet: until then, one is enough.
+    alone_until: Option<Instant>,
 }
 
 impl Worker {
@@ -60,12 +67,13 @@ impl Worker {
             under_way: HashMap::new(),
             ended: Vec::new(),
             gone: Arc::default(),
+            alone_until: None,
         }
     }
 
     /// Tells by `gone` when the destination has answered 410.
     pub(super) fn telling_gone(self, gone: Arc<AtomicBool>) -> Self {
-        Self { gone, ..self }
+        Self { gone, alone_until: Some(Instant::now() + FIRST_ALONE), ..self }
     }
 
     /// Runs until `stop`, then finishes and records the attempts under way.
@@ -86,11 +94,13 @@ impl Worker {
                 continue;
             }
             let idle = !more && self.room() > 0;
+            let alone_until = self.alone_until;
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = self.attempts.join_next_with_id() => self.end(ended),
                 () = self.queue.due(), if idle => more = true,
+                () = until(alone_until), if alone_until.is_some() => self.alone_until = None,
                 () = tokio::time::sleep(RECORD_PAUSE), if !self.ended.is_empty() => {}
             }
         }
@@ -101,7 +111,8 @@ impl Worker {
         if self.gone.load(Ordering::Relaxed) {
             return 0;
         }
-        self.concurrency.saturating_sub(self.attempts.len() + self.ended.len())
+        let most = if self.alone_until.is_some() { 1 } else { self.concurrency };
+        most.saturating_sub(self.attempts.len() + self.ended.len())
     }
 
     /// Starts attempts for what is due. Whether more may be; `None` where storage is closed.
@@ -136,6 +147,7 @@ impl Worker {
 
     /// Takes in one ended attempt, and all others that have ended by now: one record for many.
     fn end(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        self.alone_until = None;
         let mut next = Some(ended);
         while let Some(ended) = next {
             let (id, ended) = match ended {
@@ -158,13 +170,18 @@ impl Worker {
             return;
         }
         let is_recorded = matches!(result, Ok(Carried::Recorded));
-        let result = result.as_ref().map(drop);
+        // The first one to hear it is what stops the destination; the others wait like all the rest.
+        let again = AttemptError::Refused { status: StatusCode::GONE, retry_after: None };
+        let result = match result {
+            Err(AttemptError::Gone) if self.gone.load(Ordering::Relaxed) => Err(&again),
+            result => result.as_ref().map(drop),
+        };
         let destination = &self.queue.destination;
         let random = super::random_unit();
         let record = conclude(ticket, destination, &self.schedule, (timing, result), random);
         report::attempt(ticket, &record, result);
-        if record.reason == Some(DeadLetterReason::Gone) && !self.gone.swap(true, Ordering::Relaxed)
-        {
+        if record.reason == Some(DeadLetterReason::Gone) {
+            self.gone.store(true, Ordering::Relaxed);
             DestinationGone { destination }.emit();
         }
         if !is_recorded {
@@ -188,6 +205,13 @@ impl Worker {
             }
             tokio::time::sleep(RECORD_PAUSE).await;
         }
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

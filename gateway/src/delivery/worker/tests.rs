@@ -41,12 +41,25 @@ impl Bench {
     }
 
     fn start_with(script: impl IntoIterator<Item = Act>, config: &DestinationConfig) -> Self {
+        Self::start_as(script, config, |worker| worker)
+    }
+
+    /// As for a destination that may answer 410.
+    fn start_telling(script: impl IntoIterator<Item = Act>) -> Self {
+        Self::start_as(script, &http_config(), |worker| worker.telling_gone(Arc::default()))
+    }
+
+    fn start_as(
+        script: impl IntoIterator<Item = Act>,
+        config: &DestinationConfig,
+        make: impl FnOnce(Worker) -> Worker,
+    ) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::start());
         let storage = MemoryStorage::new(Arc::clone(&clock));
         let carrier = Scripted::new(script);
         let stop = CancellationToken::new();
         let queue = Queue::new(Arc::clone(&storage) as _, clock, name("ledger"));
-        let worker = Worker::new(queue, Arc::clone(&carrier) as _, config);
+        let worker = make(Worker::new(queue, Arc::clone(&carrier) as _, config));
         let mut set = JoinSet::new();
         set.spawn(worker.run(stop.clone()));
         Self { storage, carrier, stop, worker: set }
@@ -135,6 +148,43 @@ async fn gone_stops_the_destination_and_leaves_the_rest_pending() {
     assert_eq!(bench.storage.row(first).reason(), Some(DeadLetterReason::Gone));
     assert!(bench.storage.row(second).attempts.is_empty());
     assert_eq!(*bench.carrier.brought.lock().unwrap(), [event(1).id]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_all_that_hear_410_at_once_one_is_given_up() {
+    let bench = Bench::start((0..4).map(|_| refused(410, None)));
+    for number in 0..20 {
+        bench.storage.owe("ledger", number);
+    }
+    tokio::time::sleep(DAY).await;
+    let rows = bench.storage.rows();
+    assert_eq!(bench.carrier.brought.lock().unwrap().len(), 4, "as many as were under way");
+    let given_up: Vec<_> = rows.iter().filter(|row| is_settled(row)).collect();
+    assert_eq!(given_up.len(), 1);
+    assert_eq!(given_up[0].reason(), Some(DeadLetterReason::Gone));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_a_destination_is_gone_is_asked_with_one_delivery() {
+    let bench = Bench::start_telling([refused(410, None)]);
+    for number in 0..20 {
+        bench.storage.owe("ledger", number);
+    }
+    tokio::time::sleep(DAY).await;
+    assert_eq!(bench.carrier.brought.lock().unwrap().len(), 1);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_attempt_that_takes_long_is_alone_for_a_second() {
+    let bench = Bench::start_telling([Act::Slow(Duration::from_secs(60))]);
+    for number in 0..20 {
+        bench.storage.owe("ledger", number);
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.storage.rows().iter().filter(|row| is_settled(row)).count(), 19);
     bench.stop().await;
 }
 
