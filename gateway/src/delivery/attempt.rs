@@ -142,6 +142,11 @@ impl AttemptError {
         }
     }
 
+    /// Whether its text holds what an adapter said, which may be of a payload: the store's, and no log's.
+    pub(super) const fn quotes_adapter(&self) -> bool {
+        matches!(self, Self::Rejected(_) | Self::Trapped { .. })
+    }
+
     pub(super) const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } | Self::Redirected { status, .. } => Some(status.as_u16()),
@@ -284,6 +289,22 @@ mod tests {
                 assert_eq!(judged.as_ref().map_or("", AttemptError::kind), kind, "{code}");
                 assert_eq!(judged.and_then(|e| e.status()), verdict.map(|_| code), "{code}");
             }
+        }
+    }
+
+    #[test]
+    fn every_way_to_fail_is_in_the_operators_manual() {
+        const MANUAL: &str = include_str!("../../../docs/operating.md");
+        const SOURCE: &str = include_str!("attempt.rs");
+
+        let (_, kinds) = SOURCE.split_once("fn kind(&self)").unwrap();
+        let (kinds, _) = kinds.split_once("    }\n\n").unwrap();
+        let kinds: Vec<_> = kinds.split('"').skip(1).step_by(2).collect();
+        assert!(kinds.len() >= 18 && kinds.contains(&"timed_out"), "{kinds:?}");
+        let (_, table) = MANUAL.split_once("| outcome, `kind` |").unwrap();
+        let (table, _) = table.split_once("\n\n").unwrap();
+        for kind in kinds {
+            assert!(table.contains(&format!("`{kind}`")), "{kind}");
         }
     }
 

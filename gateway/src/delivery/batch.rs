@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{AttemptError, Ticket, Timing, conclude};
 use super::destinations::FileDestination;
 use super::queue::{Found, Queue};
-use super::report;
+use super::report::{self, Failures};
 use super::retry::RetrySchedule;
 use crate::config::DestinationConfig;
 use crate::model::{AttemptRecord, LeasedDelivery};
@@ -46,18 +46,31 @@ pub(super) struct BatchWorker {
     queue: Queue,
     schedule: RetrySchedule,
     path: PathBuf,
+    /// Of one batch, where somebody has to read it.
+    timeout: Duration,
     file: FileDestination,
     /// Deliveries to ask for next.
     limit: usize,
     /// Attempts that storage has not recorded yet: at most one batch.
     ended: Vec<AttemptRecord>,
+    failures: Failures,
 }
 
 impl BatchWorker {
     pub(super) fn new(queue: Queue, path: PathBuf, config: &DestinationConfig) -> Self {
-        let file = FileDestination::new(queue.destination.clone(), path.clone());
+        let timeout = config.timeout;
+        let file = FileDestination::new(queue.destination.clone(), path.clone(), timeout);
         let schedule = RetrySchedule::from(&config.retry);
-        Self { queue, schedule, path, file, limit: BATCH_MIN, ended: Vec::new() }
+        Self {
+            queue,
+            schedule,
+            path,
+            timeout,
+            file,
+            limit: BATCH_MIN,
+            ended: Vec::new(),
+            failures: Failures::default(),
+        }
     }
 
     /// Runs until `stop`; a batch under way is finished and recorded.
@@ -111,7 +124,8 @@ impl BatchWorker {
         self.limit = next_limit(self.limit, leased.len(), bytes);
         let started_at = self.queue.clock.now();
         let started = Instant::now();
-        let fresh = FileDestination::new(self.queue.destination.clone(), self.path.clone());
+        let (name, path) = (self.queue.destination.clone(), self.path.clone());
+        let fresh = FileDestination::new(name, path, self.timeout);
         let mut file = std::mem::replace(&mut self.file, fresh);
         let written = tokio::task::spawn_blocking(move || {
             let intact = leased.iter().filter(|one| one.intact).map(|one| &one.event);
@@ -145,7 +159,7 @@ impl BatchWorker {
             if result.is_ok() {
                 delivered.push(record.at.after(record.took).since(ticket.received_at));
             } else {
-                report::attempt(ticket, &record, result);
+                report::attempt(ticket, &record, result, &mut self.failures);
             }
             self.ended.push(record);
         }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{AttemptError, Ticket, Timing, conclude};
 use super::destinations::{Carried, Carry};
 use super::queue::{Found, Queue};
-use super::report;
+use super::report::{self, Failures};
 use super::retry::RetrySchedule;
 use crate::config::DestinationConfig;
 use crate::model::{AttemptRecord, DeadLetterReason, LeasedDelivery, UnixMillis};
@@ -53,6 +53,7 @@ pub(super) struct Worker {
     gone: Arc<AtomicBool>,
     /// No attempt has ended yet: until then, one is enough.
     alone_until: Option<Instant>,
+    failures: Failures,
 }
 
 impl Worker {
@@ -68,6 +69,7 @@ impl Worker {
             ended: Vec::new(),
             gone: Arc::default(),
             alone_until: None,
+            failures: Failures::default(),
         }
     }
 
@@ -179,7 +181,7 @@ impl Worker {
         let destination = &self.queue.destination;
         let random = super::random_unit();
         let record = conclude(ticket, destination, &self.schedule, (timing, result), random);
-        report::attempt(ticket, &record, result);
+        report::attempt(ticket, &record, result, &mut self.failures);
         if record.reason == Some(DeadLetterReason::Gone) {
             self.gone.store(true, Ordering::Relaxed);
             DestinationGone { destination }.emit();

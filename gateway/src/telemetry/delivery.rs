@@ -97,8 +97,12 @@ pub(crate) struct AttemptFailed<'a> {
     /// From a bounded set.
     pub(crate) kind: &'static str,
     pub(crate) status: Option<u16>,
+    /// With its causes; absent where it may hold what an event does.
+    pub(crate) error: Option<&'a str>,
     /// Absent: a dead letter, which is told of by itself.
     pub(crate) again_in: Option<Duration>,
+    /// How many of the destination were not told at INFO before it; absent where it is not either.
+    pub(crate) left_out: Option<u64>,
 }
 
 impl Happening for AttemptFailed<'_> {
@@ -109,16 +113,27 @@ impl Happening for AttemptFailed<'_> {
             "outcome" => self.kind
         )
         .increment(1);
-        tracing::info!(
-            destination = self.destination.as_str(),
-            event_id = %self.event,
-            attempt = self.number,
-            took_ms = millis(self.took),
-            kind = self.kind,
-            status = self.status,
-            again_in_ms = self.again_in.map(millis),
-            "An attempt failed."
-        );
+        // Its level is fixed where a line is written, so that it is written twice.
+        macro_rules! tell {
+            ($level:ident, $left_out:expr) => {
+                tracing::$level!(
+                    destination = self.destination.as_str(),
+                    event_id = %self.event,
+                    attempt = self.number,
+                    took_ms = millis(self.took),
+                    kind = self.kind,
+                    status = self.status,
+                    error = self.error,
+                    again_in_ms = self.again_in.map(millis),
+                    left_out = $left_out,
+                    "An attempt failed."
+                )
+            };
+        }
+        match self.left_out {
+            Some(left_out) => tell!(info, (left_out > 0).then_some(left_out)),
+            None => tell!(debug, None::<u64>),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod bodies;
 mod cli;
 mod consume;
 mod crash;
+mod delivery;
 mod disk;
 mod docs;
 mod fixtures;

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::delivery::cloudevent;
 use crate::model::{DestinationName, Event};
@@ -20,6 +21,9 @@ const BUFFER_BYTES_KEPT: usize = 8 << 20;
 /// Bytes looked at in one step when the end of the last whole line is searched.
 const SEARCH_STEP: u64 = 64 * 1024;
 
+/// Pause before a pipe that is full is tried again: its reader has thousands of lines to go on with.
+const PIPE_PAUSE: Duration = Duration::from_millis(5);
+
 /// How every line of ours begins: `specversion` is the first attribute of the envelope.
 const LINE_BEGINS: &[u8] = b"{\"specversion\"";
 
@@ -28,8 +32,12 @@ const LINE_BEGINS: &[u8] = b"{\"specversion\"";
 pub(crate) struct FileDestination {
     name: DestinationName,
     path: PathBuf,
+    /// How long a batch may take where somebody else has to read it: a pipe, a terminal.
+    at_most: Duration,
     open: Option<Open>,
     buffer: Vec<u8>,
+    /// The last batch broke off within a line that cannot be taken back.
+    broken_off: bool,
 }
 
 #[derive(Debug)]
@@ -42,17 +50,21 @@ struct Open {
 }
 
 impl FileDestination {
-    pub(crate) const fn new(name: DestinationName, path: PathBuf) -> Self {
-        Self { name, path, open: None, buffer: Vec::new() }
+    pub(crate) const fn new(name: DestinationName, path: PathBuf, at_most: Duration) -> Self {
+        Self { name, path, at_most, open: None, buffer: Vec::new(), broken_off: false }
     }
 
-    /// Appends one line an event, in one write, and waits until all are on disk.
+    /// Appends one line an event, in one write, and waits until all are on disk; of what is no
+    /// regular file, until all are handed over.
     ///
     /// # Errors
     ///
     /// Then none of the lines counts, and as far as it can be done none is in the file.
     pub(crate) fn append<'a>(&mut self, events: impl Iterator<Item = &'a Event>) -> io::Result<()> {
         self.buffer.clear();
+        if self.broken_off {
+            self.buffer.push(b'\n');
+        }
         for event in events {
             cloudevent::write_line(event, &mut self.buffer);
         }
@@ -62,7 +74,13 @@ impl FileDestination {
             Some(_) | None => self.reopen()?,
         };
         // After an error the file stays closed: opening it again repairs its end.
-        open.append(&self.buffer)?;
+        if open.regular {
+            open.append(&self.buffer)?;
+        } else {
+            let (written, result) = open.hand_over(&self.buffer, self.at_most);
+            self.broken_off = result.is_err() && (written > 0 || self.broken_off);
+            result?;
+        }
         self.open = Some(open);
         if self.buffer.capacity() > BUFFER_BYTES_KEPT {
             self.buffer = Vec::new();
@@ -71,6 +89,28 @@ impl FileDestination {
     }
 
     fn reopen(&self) -> io::Result<Open> {
+        match std::fs::metadata(&self.path) {
+            Ok(metadata) if !metadata.is_file() => self.open_other(),
+            Ok(_) => self.open_regular(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.open_regular(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens what is there and no regular file. For writing alone: of a pipe that was open for
+    /// reading too, nobody would notice that it has no reader. And never waits.
+    fn open_other(&self) -> io::Result<Open> {
+        let mut options = OpenOptions::new();
+        let opened = options.write(true).custom_flags(libc::O_NONBLOCK).open(&self.path);
+        let file = opened.map_err(|error| match error.raw_os_error() {
+            Some(libc::ENXIO) => io::Error::new(error.kind(), "nobody reads from it"),
+            _ => error,
+        })?;
+        let metadata = file.metadata()?;
+        Ok(Open { file, identity: (metadata.dev(), metadata.ino()), regular: false })
+    }
+
+    fn open_regular(&self) -> io::Result<Open> {
         if let Some(folder) = folder_of(&self.path) {
             std::fs::create_dir_all(folder)?;
         }
@@ -79,34 +119,65 @@ impl FileDestination {
             .read(true)
             .create(true)
             .mode(FILE_MODE)
+            // Should it have become a pipe by now.
+            .custom_flags(libc::O_NONBLOCK)
             .open(&self.path)?;
         let metadata = file.metadata()?;
-        let regular = metadata.is_file();
-        if regular {
-            let torn = repair_end(&file, metadata.len())?;
-            if torn > 0 {
-                TornLineRemoved { destination: &self.name, bytes: torn }.emit();
-            }
-            // A new file is only there after a crash if its folder is on disk too.
-            File::open(folder_of(&self.path).unwrap_or(Path::new(".")))?.sync_all()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it became another kind of file while it was opened"));
         }
-        Ok(Open { file, identity: (metadata.dev(), metadata.ino()), regular })
+        let torn = repair_end(&file, metadata.len())?;
+        if torn > 0 {
+            TornLineRemoved { destination: &self.name, bytes: torn }.emit();
+        }
+        // A new file is only there after a crash if its folder is on disk too.
+        File::open(folder_of(&self.path).unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(Open { file, identity: (metadata.dev(), metadata.ino()), regular: true })
     }
 }
 
 impl Open {
     fn append(&self, lines: &[u8]) -> io::Result<()> {
         let before = self.file.metadata()?.len();
-        let written = (&self.file).write_all(lines).and_then(|()| self.sync());
-        if written.is_err() && self.regular {
+        let written = (&self.file)
+            .write_all(lines)
+            .and_then(|()| self.file.sync_data())
+            .and_then(|()| self.is_kept());
+        // Somebody may have emptied it meanwhile.
+        if written.is_err() && self.file.metadata().is_ok_and(|now| now.len() > before) {
             // Best effort: what stays is delivered once more, or repaired at the next opening.
             drop(self.file.set_len(before));
         }
         written
     }
 
-    fn sync(&self) -> io::Result<()> {
-        if self.regular { self.file.sync_data() } else { Ok(()) }
+    /// A file that was deleted while it was written to is gone once it is closed.
+    fn is_kept(&self) -> io::Result<()> {
+        if self.file.metadata()?.nlink() > 0 {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "it was deleted while it was written to"))
+    }
+
+    /// Writes to somebody who reads. Returns how many bytes were taken, and whether all were.
+    fn hand_over(&self, lines: &[u8], at_most: Duration) -> (usize, io::Result<()>) {
+        let (began, mut written) = (Instant::now(), 0);
+        while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
+            match (&self.file).write(rest) {
+                Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+                Ok(taken) => written += taken,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if began.elapsed() >= at_most {
+                        let late = "whoever reads from it does not keep up";
+                        return (written, Err(io::Error::new(io::ErrorKind::TimedOut, late)));
+                    }
+                    std::thread::sleep(PIPE_PAUSE);
+                }
+                Err(error) => return (written, Err(error)),
+            }
+        }
+        (written, Ok(()))
     }
 }
 
@@ -165,130 +236,4 @@ fn end_of_whole_lines(file: &File, len: u64) -> io::Result<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use proptest::prelude::*;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::delivery::testing::event;
-
-    fn destination(path: &Path) -> FileDestination {
-        FileDestination::new(DestinationName::new("lines").unwrap(), path.to_owned())
-    }
-
-    #[track_caller]
-    fn ids(path: &Path) -> Vec<String> {
-        let text = fs::read_to_string(path).unwrap();
-        assert!(text.is_empty() || text.ends_with('\n'), "{text:?}");
-        text.lines()
-            .map(|line| {
-                let event: Value = serde_json::from_str(line).unwrap();
-                event["id"].as_str().unwrap().to_owned()
-            })
-            .collect()
-    }
-
-    fn id(number: u8) -> String {
-        event(number).id.to_string()
-    }
-
-    #[test]
-    fn each_event_is_one_line_in_order_in_a_folder_made_for_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/b/events.jsonl");
-        let mut file = destination(&path);
-        file.append([event(1), event(2)].iter()).unwrap();
-        file.append([event(3)].iter()).unwrap();
-        assert_eq!(ids(&path), [id(1), id(2), id(3)]);
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o027, 0);
-    }
-
-    #[test]
-    fn a_rotated_and_a_removed_file_are_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("events.jsonl");
-        let mut file = destination(&path);
-        file.append([event(1)].iter()).unwrap();
-        fs::rename(&path, folder.path().join("events.jsonl.1")).unwrap();
-        file.append([event(2)].iter()).unwrap();
-        assert_eq!(ids(&folder.path().join("events.jsonl.1")), [id(1)]);
-        assert_eq!(ids(&path), [id(2)]);
-        fs::remove_file(&path).unwrap();
-        file.append([event(3)].iter()).unwrap();
-        assert_eq!(ids(&path), [id(3)]);
-    }
-
-    #[test]
-    fn a_torn_line_of_ours_is_removed_at_opening_and_all_else_stays() {
-        let whole = "{\"specversion\":\"1.0\"}\n";
-        for (left, kept) in [
-            ("", ""),
-            ("\n", "\n"),
-            (whole, whole),
-            ("{", ""),
-            ("{\"specver", ""),
-            ("{\"specversion\":\"1.0\",\"id", ""),
-            ("of another\n{\"specversion\"", "of another\n"),
-            ("{\"id\":\"a", "{\"id\":\"a\n"),
-            ("x", "x\n"),
-            ("of another\nwithout a break", "of another\nwithout a break\n"),
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("events.jsonl");
-            fs::write(&path, left).unwrap();
-            destination(&path).append([].iter()).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), kept, "{left:?}");
-        }
-    }
-
-    #[test]
-    fn a_line_begins_as_the_repair_expects() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("events.jsonl");
-        destination(&path).append([event(1)].iter()).unwrap();
-        assert!(fs::read(&path).unwrap().starts_with(LINE_BEGINS));
-    }
-
-    #[test]
-    fn an_error_leaves_no_line_and_the_next_batch_succeeds() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("events.jsonl");
-        fs::create_dir(&path).unwrap();
-        let mut file = destination(&path);
-        assert!(file.append([event(1)].iter()).is_err());
-        fs::remove_dir(&path).unwrap();
-        file.append([event(2)].iter()).unwrap();
-        assert_eq!(ids(&path), [id(2)]);
-    }
-
-    #[test]
-    fn a_full_disk_is_an_error() {
-        let error = destination(Path::new("/dev/full")).append([event(1)].iter()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_a_crash_leaves_the_file_is_whole_lines(
-            lines in prop::collection::vec("[a-z]{0,9}", 0..5),
-            torn in "[a-z]{0,9}",
-            cut in any::<prop::sample::Index>(),
-            far in prop::bool::weighted(0.05),
-        ) {
-            let whole: String = lines.iter().map(|line| format!("{line}\n")).collect();
-            // Longer than one step of the search.
-            let torn = if far { torn.repeat(20_000) } else { torn };
-            let torn = format!("{{\"specversion\":{torn}");
-            let torn = torn.get(..cut.index(torn.len() + 1)).expect("it is ASCII");
-            let mut file = tempfile::tempfile().unwrap();
-            file.write_all(whole.as_bytes()).unwrap();
-            file.write_all(torn.as_bytes()).unwrap();
-            let len = file.metadata().unwrap().len();
-            let removed = repair_end(&file, len).unwrap();
-            prop_assert_eq!(removed, torn.len() as u64);
-            prop_assert_eq!(file.metadata().unwrap().len(), whole.len() as u64);
-        }
-    }
-}
+mod tests;
