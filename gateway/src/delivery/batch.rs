@@ -33,9 +33,13 @@ const GATHER: Duration = Duration::from_millis(25);
 /// Lease of a batch: a flush on a failing disk may take long.
 const LEASE: Duration = Duration::from_secs(60);
 
-/// Pause after a failed write, so that a full disk does not burn through the schedule of everything
-/// that waits.
+/// Pause after a failed write. A write that fails would fail for every event: until one succeeds, one
+/// delivery after the other is tried, in pauses that double up to [`FAILED_PAUSE_MAX`]. So a disk that
+/// is full for days does not burn through the schedule of everything that waits.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long after it is mended a file may be left alone.
+const FAILED_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// How often recording is tried at shutdown before it is left to the leases' end.
 const LAST_RECORD_TRIES: u32 = 3;
@@ -51,6 +55,8 @@ pub(super) struct BatchWorker {
     file: FileDestination,
     /// Deliveries to ask for next.
     limit: usize,
+    /// Pause after the next write that fails.
+    failed_pause: Duration,
     /// Attempts that storage has not recorded yet: at most one batch.
     ended: Vec<AttemptRecord>,
     failures: Failures,
@@ -68,6 +74,7 @@ impl BatchWorker {
             timeout,
             file,
             limit: BATCH_MIN,
+            failed_pause: FAILED_PAUSE,
             ended: Vec::new(),
             failures: Failures::default(),
         }
@@ -94,9 +101,17 @@ impl BatchWorker {
                     () = self.queue.due() => {}
                 }
             } else if !self.write(deliveries).await {
-                pause(FAILED_PAUSE, &stop).await;
-            } else if !more {
-                pause(GATHER, &stop).await;
+                self.limit = 1;
+                let failed_pause = self.failed_pause;
+                self.failed_pause = failed_pause.saturating_mul(2).min(FAILED_PAUSE_MAX);
+                // What failed is recorded first.
+                self.record().await;
+                pause(failed_pause, &stop).await;
+            } else {
+                self.failed_pause = FAILED_PAUSE;
+                if !more {
+                    pause(GATHER, &stop).await;
+                }
             }
         }
         self.finish().await;

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::config::DestinationKind;
-use crate::delivery::testing::{MemoryStorage, Row, config, event, name};
+use crate::delivery::testing::{MemoryStorage, Row, RuntimeClock, config, event, name};
 use crate::model::{
     AttemptOutcome, Clock, DeadLetterReason, DeliveryState, SystemClock, UnixMillis,
 };
@@ -21,7 +21,10 @@ struct Bench {
 
 impl Bench {
     fn start(path: &Path, prepare: impl FnOnce(&MemoryStorage)) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::start_at(Arc::new(SystemClock), path, prepare)
+    }
+
+    fn start_at(clock: Arc<dyn Clock>, path: &Path, prepare: impl FnOnce(&MemoryStorage)) -> Self {
         let storage = MemoryStorage::new(Arc::clone(&clock));
         prepare(&storage);
         let stop = CancellationToken::new();
@@ -100,6 +103,31 @@ async fn a_full_disk_is_a_failed_attempt_that_is_due_again() {
     assert_eq!(kind, "io_error");
     assert!(detail.contains("No space left"), "{detail}");
     assert!(row.due_at > UnixMillis(row.attempts[0].at.0 + 9_000));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_cannot_be_written_is_tried_with_one_delivery_at_a_time() {
+    const OWED: u8 = 200;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.jsonl");
+    std::fs::create_dir(&path).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::start());
+    let bench = Bench::start_at(clock, &path, |storage| {
+        for number in 0..OWED {
+            storage.owe_silently("lines", event(number), true);
+        }
+    });
+    // Passes at once, but for the writes: time is paused.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let attempts: usize = bench.storage.rows().iter().map(|row| row.attempts.len()).sum();
+    // The first batch, and one each half minute.
+    assert!((BATCH_MIN + 15..BATCH_MIN + 30).contains(&attempts), "{attempts}");
+    std::fs::remove_dir(&path).unwrap();
+    tokio::time::sleep(FAILED_PAUSE_MAX + Duration::from_secs(5)).await;
+    let untried = bench.storage.rows().into_iter().filter(|row| row.attempts.is_empty()).count();
+    assert_eq!(untried, 0, "all that waited comes at once");
     bench.stop().await;
 }
 
