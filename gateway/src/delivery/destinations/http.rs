@@ -9,6 +9,7 @@ use http::header::{
     RETRY_AFTER,
 };
 use reqwest::{Client, Response, redirect, retry};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::{Carried, Carry, Carrying};
@@ -26,7 +27,8 @@ use crate::model::{Clock, Event, LeasedDelivery, UnixMillis};
 /// again, and an error page fits. Beyond, the connection is closed instead.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
-/// Longest time spent on an answer's body. The status has already said all that counts.
+/// Longest time spent on an answer's body, within the attempt's. The status has already said all that
+/// counts.
 const ANSWER_BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a kept connection may be unused: below the 60 s after which common servers close, so
@@ -123,9 +125,10 @@ impl HttpDestination {
     /// Why it failed, and thereby whether another attempt could succeed.
     pub async fn attempt(&self, event: &Event) -> Result<(), AttemptError> {
         let (headers, body) = self.render(event, self.clock.now())?;
+        let deadline = Instant::now() + self.timeout;
         let request = self.client.post(self.url.clone()).headers(headers).body(body);
-        let sent = tokio::time::timeout(self.timeout, request.send()).await;
-        let answer = sent
+        let answer = timeout_at(deadline, request.send())
+            .await
             .map_err(|_| AttemptError::TimedOut { timeout: self.timeout })?
             .map_err(|error| self.classify(error))?;
         let status = answer.status();
@@ -134,7 +137,7 @@ impl HttpDestination {
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| parse_retry_after(value, self.clock.now()));
-        discard_body(answer).await;
+        discard_body(answer, deadline.min(Instant::now() + ANSWER_BODY_TIMEOUT)).await;
         AttemptError::from_status(status, retry_after)
     }
 
@@ -227,7 +230,7 @@ fn install_crypto_provider() {
 }
 
 /// Reads the rest of an answer as far as it is short, for the sake of the connection.
-async fn discard_body(mut answer: Response) {
+async fn discard_body(mut answer: Response, deadline: Instant) {
     let reading = async {
         let mut read = 0_usize;
         while let Ok(Some(chunk)) = answer.chunk().await {
@@ -238,7 +241,7 @@ async fn discard_body(mut answer: Response) {
         }
     };
     // Late or broken, the outcome is the same: the status stands.
-    drop(tokio::time::timeout(ANSWER_BODY_TIMEOUT, reading).await);
+    drop(timeout_at(deadline, reading).await);
 }
 
 fn is_caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
