@@ -14,6 +14,7 @@ mod call;
 mod configure;
 mod describe;
 mod engine;
+mod guard;
 mod host;
 mod imports;
 mod inspect;
@@ -38,9 +39,7 @@ use arc_swap::ArcSwap;
 
 pub use cache::CacheCounts;
 use cache::{Cache, Fingerprint, Name};
-pub use describe::{
-    Description, EventType, FactColumn, PausedAnswer, SecretRole, SettingIs, Travels, View,
-};
+pub use describe::{Description, EventType, FactColumn, PausedAnswer, SecretRole, SettingIs, View};
 
 pub(crate) use redaction::withheld;
 

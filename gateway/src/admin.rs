@@ -15,6 +15,7 @@ mod access;
 mod adapters;
 mod backup;
 mod health;
+mod long_answer;
 mod problem;
 mod refused;
 mod reloads;

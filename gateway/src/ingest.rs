@@ -26,6 +26,7 @@ mod connection;
 mod descriptors;
 mod diagnose;
 mod door;
+mod ends;
 mod handler;
 mod http2;
 mod listener;

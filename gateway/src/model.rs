@@ -13,6 +13,7 @@ mod name;
 mod request;
 mod state;
 mod switch;
+mod travels;
 mod verdict;
 
 pub use answer::{Answer, Rejection};
@@ -34,4 +35,5 @@ pub use state::{
     StateReads, StateVersion, StateWrite, is_live, next_key,
 };
 pub use switch::RouteSwitch;
+pub use travels::Travels;
 pub use verdict::{Found, KeyedDigest, Proof, VerdictRecord, Verified};

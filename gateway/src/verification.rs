@@ -10,6 +10,7 @@
 //! of the roles only that it describes.
 
 mod asked;
+mod fields;
 mod key;
 mod mask;
 mod proof;
@@ -29,9 +30,8 @@ use smol_str::SmolStr;
 use stray::Strays;
 use subtle::ConstantTimeEq as _;
 
-use crate::adapter::Travels;
 use crate::config::{RouteAuth, Secret, SecretValue};
-use crate::model::{Found, KeyedDigest, Proof, UnixMillis, VerdictRecord, Verified};
+use crate::model::{Found, KeyedDigest, Proof, Travels, UnixMillis, VerdictRecord, Verified};
 use crate::telemetry::Happening as _;
 use crate::telemetry::adapter::SecretIsNoKey;
 
@@ -313,7 +313,7 @@ impl RouteSecrets {
         let matches = |value: &SecretValue| {
             matches(value).unwrap_or_else(|error| {
                 let again = bound.told_no_key.swap(true, Ordering::Relaxed);
-                SecretIsNoKey { secret: &secret.name, role, error, again }.emit();
+                SecretIsNoKey { secret: &secret.name, role, error: &error, again }.emit();
                 false
             })
         };

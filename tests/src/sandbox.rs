@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use sluice::adapter::{
-    Cause, Description, OtherCall, ReceiveCall, SeenReader, StateReader, Travels, Unread,
+    Cause, Description, OtherCall, ReceiveCall, SeenReader, StateReader, Unread,
 };
 use sluice::config::{RouteAuth, Secret, SecretValue, SecretVersion};
 use sluice::model::{
     AdapterName, IdempotencyKey, InboundRequest, RequestHead, RequestId, RouteName, Scanned,
-    SecretName, StateEntry, StateRange, StateVersion, StateWrite, UnixMillis,
+    SecretName, StateEntry, StateRange, StateVersion, StateWrite, Travels, UnixMillis,
 };
 use sluice::verification::RouteSecrets;
 

@@ -1,25 +1,18 @@
 //! One call: a fresh instance, every limit, exactly one of four ends.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use wasmtime::{Store, Trap};
+use wasmtime::Store;
 
 use super::configure::Start;
-use super::engine::chain;
-use super::host::{Before, Exported, Host, Subject, store};
+use super::guard::{Broken, guarded};
+use super::host::{Before, Exported, Host, Subject};
 use super::inspect::{API_MAJOR, API_MINOR_MAX};
 use super::linked::Returned;
 use super::redaction::withheld;
-use super::text::tame;
 use super::v1::sluice::adapter::types;
 use super::{Adapter, CallEnd, End, OtherCall, ReceiveCall, ViewEnd, outcome};
 use crate::model::{CallReads, Event, InboundRequest, PluginVersion};
-use crate::telemetry::Happening as _;
-use crate::telemetry::adapter::CallPanicked;
-
-/// Text of a guest in a trap's message, in bytes.
-const GUEST_TEXT_BYTES_MAX: usize = 256;
 
 /// How often `receive` runs for one request: once on what was received, once on what is left of it,
 /// and once more for an adapter that finds only then what it has to mask.
@@ -27,52 +20,6 @@ const RUNS_MAX: u32 = 3;
 
 /// Longest answer of a view, in bytes.
 const VIEW_BYTES_MAX: usize = 1 << 20;
-
-/// A call that returned nothing.
-#[derive(Debug)]
-pub(super) enum Broken {
-    Trap {
-        /// May hold words of the guest.
-        why: String,
-        /// The engine's own word, where it has one.
-        code: Option<Trap>,
-    },
-    Deadline,
-}
-
-/// Runs guest code. Whatever happens in it, and a panic in our own host functions, comes back as
-/// an error; the store is not to be entered again after one.
-pub(super) fn guarded<R>(
-    store: &mut Store<Host>,
-    run: impl FnOnce(&mut Store<Host>) -> wasmtime::Result<R>,
-) -> Result<R, Broken> {
-    // The store is only read and dropped after a panic.
-    let Ok(ran) = catch_unwind(AssertUnwindSafe(|| run(store))) else {
-        let host = store.data();
-        CallPanicked { plugin: &host.shared.version, call: host.exported().as_str() }.emit();
-        return Err(Broken::Trap { why: "the gateway's own code failed".to_owned(), code: None });
-    };
-    ran.map_err(|error| {
-        let code = error.downcast_ref::<Trap>().copied();
-        if code == Some(Trap::Interrupt) {
-            return Broken::Deadline;
-        }
-        let mut message = tame(&chain(&error), GUEST_TEXT_BYTES_MAX);
-        if store.data().space.refused {
-            // The trap itself tells only of what the guest did next.
-            message.push_str("; it had been refused more memory");
-        }
-        Broken::Trap { why: message, code }
-    })
-}
-
-/// Runs a library on untrusted bytes; its panic is an error like its errors.
-pub(super) fn contained<R>(run: impl FnOnce() -> wasmtime::Result<R>) -> Result<R, String> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(ran) => ran.map_err(|error| chain(&error)),
-        Err(_) => Err("it makes the snapshot's writer panic".to_owned()),
-    }
-}
 
 impl Broken {
     /// The same without anything that the guest may have said.
@@ -196,7 +143,7 @@ impl Adapter {
         call: impl FnOnce(&Start, &mut Store<Host>) -> wasmtime::Result<R>,
     ) -> (Host, Result<R, Broken>) {
         let _permit = self.runtime.enter();
-        let mut store = store(&self.runtime, &self.shared, subject);
+        let mut store = self.runtime.store(&self.shared, subject);
         store.data_mut().before = before;
         let ran = guarded(&mut store, |store| call(&self.start, store));
         (store.into_data(), ran)

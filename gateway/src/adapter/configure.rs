@@ -7,8 +7,8 @@ use wasmtime::Store;
 use wasmtime::component::Component;
 
 use super::cache::Name;
-use super::call::{self, Broken};
-use super::host::{Breach, Exported, Host, Shared, Subject, store};
+use super::guard::{Broken, guarded};
+use super::host::{Breach, Exported, Host, Shared, Subject};
 use super::linked::{Linked, Returned};
 use super::load::{Compiled, link, prepare};
 use super::text::tame;
@@ -133,9 +133,9 @@ impl Sandbox {
     ) -> Result<Option<Vec<u8>>, ConfigureError> {
         let shared = Arc::new(Shared::of(Arc::clone(&plugin.version)));
         let subject = Subject::Loading(Exported::Configure);
-        let mut store = store(&self.runtime, &shared, subject);
+        let mut store = self.runtime.store(&shared, subject);
         let _permit = self.runtime.enter();
-        let configured = call::guarded(&mut store, |store| {
+        let configured = guarded(&mut store, |store| {
             let instance = compiled.pre.pre().instantiate(&mut *store)?;
             let adapter = v1::Adapter::new(&mut *store, &instance)?;
             let taken = adapter.call_configure(&mut *store, &settings.own, &settings.routes)?;

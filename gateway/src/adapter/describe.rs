@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::text::tame;
-use crate::model::Answer;
+use crate::model::{Answer, Travels};
 use crate::verification::TOKEN_ROLE;
 
 /// An adapter's description. The published schema is `plugin-sdk/describe.schema.json`.
@@ -123,7 +123,8 @@ impl Description {
             if !roles.insert(&secret.role) {
                 return Err(format!("the secret `{role}` is described twice"));
             }
-            secret.travels.check().map_err(|wrong| format!("the secret `{role}`: {wrong}"))?;
+            check_travels(&secret.travels)
+                .map_err(|wrong| format!("the secret `{role}`: {wrong}"))?;
         }
         match &self.paused_answer {
             Some(paused) if !(200..=599).contains(&paused.status) => {
@@ -151,17 +152,15 @@ fn is_event_type(kind: &str) -> bool {
     (1..=255).contains(&kind.len()) && kind.bytes().all(plain)
 }
 
-impl Travels {
-    fn check(&self) -> Result<(), String> {
-        match self {
-            Self::Header { name, .. } if http::HeaderName::from_bytes(name.as_bytes()).is_err() => {
-                Err(format!("`{}` is no header name", tame(name, 64)))
-            }
-            Self::Query { name, .. } if name.is_empty() => {
-                Err("the query parameter has no name".to_owned())
-            }
-            Self::Header { .. } | Self::Query { .. } | Self::Body | Self::Key => Ok(()),
+fn check_travels(travels: &Travels) -> Result<(), String> {
+    match travels {
+        Travels::Header { name, .. } if http::HeaderName::from_bytes(name.as_bytes()).is_err() => {
+            Err(format!("`{}` is no header name", tame(name, 64)))
         }
+        Travels::Query { name, .. } if name.is_empty() => {
+            Err("the query parameter has no name".to_owned())
+        }
+        Travels::Header { .. } | Travels::Query { .. } | Travels::Body | Travels::Key => Ok(()),
     }
 }
 
@@ -200,31 +199,6 @@ pub struct SettingIs {
     pub setting: String,
     /// The value, a text.
     pub is: String,
-}
-
-/// Where a secret travels in a request, and so what the host compares and masks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "in", rename_all = "snake_case")]
-pub enum Travels {
-    /// It is the value of this header, after `prefix`. `setting` is the dotted path of a route
-    /// setting that overrides the name.
-    Header {
-        name: String,
-        #[serde(default)]
-        prefix: String,
-        #[serde(default)]
-        setting: Option<String>,
-    },
-    /// It is the value of this query parameter.
-    Query {
-        name: String,
-        #[serde(default)]
-        setting: Option<String>,
-    },
-    /// It is in the body, compared by `verify-equal`.
-    Body,
-    /// It never travels: it is the key of a MAC or signature.
-    Key,
 }
 
 /// An answer in JSON.

@@ -1,13 +1,16 @@
 //! The engine: one per process, with its pool of instances and its ticker.
 
 use std::fmt;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, Store};
 
 use super::SandboxLimits;
-use super::host::{Host, call_memory};
+use super::budget::{Budget, FIRST_LOOK};
+use super::host::{
+    CORE_INSTANCES, Host, MEMORIES, Shared, Subject, TABLE_ELEMENTS, TABLES, call_memory,
+};
 use super::ticker::Ticker;
 use super::v1;
 use crate::model::BODY_BYTES_MAX;
@@ -23,15 +26,6 @@ const KEEP_RESIDENT: usize = 2 << 20;
 /// The same for tables. The largest table admitted ([`TABLE_ELEMENTS`]) takes 80 KB.
 const TABLE_KEEP_RESIDENT: usize = 80 << 10;
 
-/// Elements of one table. `StarlingMonkey` has 7,690, a Rust guest about 100.
-pub(super) const TABLE_ELEMENTS: usize = 10_000;
-
-/// What one component may consist of. A Rust guest is three core instances with one memory;
-/// Python (38, 10 and 12) is the largest that is known to work.
-pub(super) const CORE_INSTANCES: u32 = 48;
-pub(super) const MEMORIES: u32 = 10;
-pub(super) const TABLES: u32 = 20;
-
 /// Instances beside the calls in flight: `describe` and `configure` of a component that is being
 /// loaded, and one to spare for a reload that overlaps.
 const LOADING: usize = 2;
@@ -39,6 +33,16 @@ const LOADING: usize = 2;
 /// Memory slots that may wait for the component they last served. Each keeps what that component
 /// touched, so this times [`KEEP_RESIDENT`] bounds what idle adapters hold: 24 MiB at worst.
 const WARM_SLOTS: u32 = 12;
+
+/// What the host copies for the guest in one host call, beyond twice the body.
+const HOSTCALL_FUEL_BASE: usize = 256 << 10;
+
+/// The same for what has no body: descriptions (1 MiB at most), settings' problems, views.
+const HOSTCALL_FUEL_BODILESS: usize = 2 << 20;
+
+/// How many times a call's deadline `describe` and `configure` have. They run off the request
+/// path, once, and on a busy machine: a start or a reload must not fail for a moment's load.
+const LOADING_DEADLINES: u32 = 10;
 
 /// What calls run on. Adapters hold it too, so that the ticker outlives every one of them.
 pub(super) struct Runtime {
@@ -78,6 +82,30 @@ impl Runtime {
     /// hold them all.
     pub(super) fn enter(&self) -> Permit<'_> {
         self.gate.enter()
+    }
+
+    /// A store for one call, with every limit set: it may be instantiated into.
+    pub(super) fn store(&self, shared: &Arc<Shared>, subject: Subject) -> Store<Host> {
+        let limits = &self.limits;
+        let (fuel, deadline) = match &subject {
+            Subject::Receive(call) => (
+                call.body_max.saturating_mul(2).saturating_add(HOSTCALL_FUEL_BASE),
+                limits.deadline,
+            ),
+            Subject::Other(..) => (HOSTCALL_FUEL_BODILESS, limits.deadline),
+            Subject::Loading(_) => {
+                (HOSTCALL_FUEL_BODILESS, limits.deadline.saturating_mul(LOADING_DEADLINES))
+            }
+        };
+        let host = Host::new(Arc::clone(shared), subject, limits.memory, Budget::new(deadline));
+        let mut store = Store::new(&self.engine, host);
+        store.limiter(|host| &mut host.space);
+        store.set_epoch_deadline(FIRST_LOOK);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.look()));
+        store.set_hostcall_fuel(fuel);
+        // The contract has no resources.
+        store.set_max_component_handles(0);
+        store
     }
 }
 

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wasmtime::{ResourceLimiter, Store};
+use wasmtime::ResourceLimiter;
 
-use super::budget::{Budget, FIRST_LOOK};
-use super::engine::{CORE_INSTANCES, MEMORIES, Runtime, TABLE_ELEMENTS, TABLES};
+use super::budget::Budget;
 use super::log_budget::LogBudget;
 use super::redaction::Redactions;
 use super::state::CallState;
@@ -29,12 +28,6 @@ const LOG_BYTES_MAX: usize = 256 << 10;
 /// with the request.
 const SEEN_MAX: usize = 512;
 
-/// What the host copies for the guest in one host call, beyond twice the body.
-const HOSTCALL_FUEL_BASE: usize = 256 << 10;
-
-/// The same for what has no body: descriptions (1 MiB at most), settings' problems, views.
-const HOSTCALL_FUEL_BODILESS: usize = 2 << 20;
-
 /// Message bytes that may be hashed in one call, beyond four times the body: hashing is time in
 /// which no deadline can interrupt.
 const HASHED_BYTES_BASE: usize = 1 << 20;
@@ -50,9 +43,14 @@ const BODY_IN_BASE_MEMORY: usize = 1 << 20;
 /// the events that is written, twice while it grows.
 const MEMORY_PER_BODY_BYTE: usize = 6;
 
-/// How many times a call's deadline `describe` and `configure` have. They run off the request
-/// path, once, and on a busy machine: a start or a reload must not fail for a moment's load.
-const LOADING_DEADLINES: u32 = 10;
+/// Elements of one table. `StarlingMonkey` has 7,690, a Rust guest about 100.
+pub(super) const TABLE_ELEMENTS: usize = 10_000;
+
+/// What one component may consist of. A Rust guest is three core instances with one memory;
+/// Python (38, 10 and 12) is the largest that is known to work.
+pub(super) const CORE_INSTANCES: u32 = 48;
+pub(super) const MEMORIES: u32 = 10;
+pub(super) const TABLES: u32 = 20;
 
 /// A breach of the contract by the guest; ends the call as a trap.
 #[derive(Debug, thiserror::Error)]
@@ -285,29 +283,6 @@ impl Host {
 pub(super) const fn call_memory(base: usize, body_max: usize) -> usize {
     let beyond = body_max.saturating_sub(BODY_IN_BASE_MEMORY);
     base.saturating_add(beyond.saturating_mul(MEMORY_PER_BODY_BYTE))
-}
-
-/// A store for one call, with every limit set: it may be instantiated into.
-pub(super) fn store(runtime: &Runtime, shared: &Arc<Shared>, subject: Subject) -> Store<Host> {
-    let limits = &runtime.limits;
-    let (fuel, deadline) = match &subject {
-        Subject::Receive(call) => {
-            (call.body_max.saturating_mul(2).saturating_add(HOSTCALL_FUEL_BASE), limits.deadline)
-        }
-        Subject::Other(..) => (HOSTCALL_FUEL_BODILESS, limits.deadline),
-        Subject::Loading(_) => {
-            (HOSTCALL_FUEL_BODILESS, limits.deadline.saturating_mul(LOADING_DEADLINES))
-        }
-    };
-    let host = Host::new(Arc::clone(shared), subject, limits.memory, Budget::new(deadline));
-    let mut store = Store::new(&runtime.engine, host);
-    store.limiter(|host| &mut host.space);
-    store.set_epoch_deadline(FIRST_LOOK);
-    store.epoch_deadline_callback(|mut store| Ok(store.data_mut().budget.look()));
-    store.set_hostcall_fuel(fuel);
-    // The contract has no resources.
-    store.set_max_component_handles(0);
-    store
 }
 
 /// Linear memory and tables of one call.

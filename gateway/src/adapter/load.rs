@@ -10,9 +10,9 @@ use wasmtime::component::Component;
 use wasmtime_wizer::Wizer;
 
 use super::cache::Name;
-use super::call::{self, Broken};
 use super::engine::{Runtime, chain};
-use super::host::{Exported, Shared, Subject, store};
+use super::guard::{Broken, contained, guarded};
+use super::host::{Exported, Shared, Subject};
 use super::linked::Linked;
 use super::text::tame;
 use super::{Adapter, Description, LoadError, Plugin, Sandbox, inspect};
@@ -90,9 +90,9 @@ impl Sandbox {
             digest: digest.to_owned(),
         }));
         let subject = Subject::Loading(Exported::Describe);
-        let mut store = store(&self.runtime, &unversioned, subject);
+        let mut store = self.runtime.store(&unversioned, subject);
         let _permit = self.runtime.enter();
-        let described = call::guarded(&mut store, |store| {
+        let described = guarded(&mut store, |store| {
             compiled.pre.instantiate(&mut *store)?.call_describe(&mut *store)
         });
         let refused = |message: String| LoadError { plugin: name.clone(), message, source: None };
@@ -169,7 +169,7 @@ fn compile(runtime: &Runtime, name: &PluginName, file: &[u8]) -> Result<Compiled
 /// The component with its memories and globals made readable, as snapshotting needs it. It serves
 /// for `describe` too, so that loading compiles it once and not twice.
 fn instrumented(runtime: &Runtime, component: &[u8]) -> Result<Linked, String> {
-    let (_, bytes) = call::contained(|| Wizer::new().instrument_component(component))
+    let (_, bytes) = contained(|| Wizer::new().instrument_component(component))
         .map_err(|error| tame(&error, CAUSE_BYTES_MAX))?;
     prepare(runtime, &bytes)
 }

@@ -12,8 +12,8 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, Lift, WasmList};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
-use super::call::contained;
 use super::engine::{Runtime, chain};
+use super::guard::contained;
 use super::host::Host;
 use super::ticker::ticks;
 

@@ -14,8 +14,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::Shared;
+use super::long_answer::{LongAnswer, UnderWay};
 use super::problem::Problem;
-use super::serve::{LongAnswer, UnderWay};
 use crate::storage::StorageError;
 
 /// Bytes read and sent at once.

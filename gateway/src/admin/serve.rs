@@ -1,7 +1,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Client;
+use super::long_answer::LongAnswer;
 use super::{Admin, AdminState, router};
 
 /// Open connections at once: some operators, a scraper and a few probes. Others wait in the
@@ -22,16 +23,6 @@ const CONNECTIONS_MAX: usize = 64;
 
 /// From an open or silent connection to a whole head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// One connection, from its first byte to its last. A stuck reader must not hold its place for
-/// ever; whoever is served longer connects again.
-const CONNECTION_LIFETIME: Duration = Duration::from_secs(10 * 60);
-
-/// The same, where a backup is served or state imported: what a large store takes on a slow line.
-const LONG_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
-
-/// How often it is looked whether a long answer is still under way.
-const LONG_LOOK: Duration = Duration::from_secs(1);
 
 /// Largest head, in bytes. Tokens and queries are short.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -111,39 +102,6 @@ fn is_loopback(listener: &TcpListener) -> io::Result<bool> {
     Ok(listener.local_addr()?.ip().to_canonical().is_loopback())
 }
 
-/// Whether an answer of a connection may take long, and is under way.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LongAnswer(Arc<AtomicBool>);
-
-/// A long answer is under way until this is dropped.
-#[derive(Debug)]
-pub(super) struct UnderWay(LongAnswer);
-
-impl LongAnswer {
-    pub(super) fn begin(self) -> UnderWay {
-        self.0.store(true, Ordering::Relaxed);
-        UnderWay(self)
-    }
-
-    /// Ends when the connection has lived long enough.
-    async fn lifetime(&self) {
-        tokio::time::sleep(CONNECTION_LIFETIME).await;
-        let longer = async {
-            while self.0.load(Ordering::Relaxed) {
-                tokio::time::sleep(LONG_LOOK).await;
-            }
-        };
-        // Either way it has.
-        drop(tokio::time::timeout(LONG_LIFETIME, longer).await);
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Relaxed);
-    }
-}
-
 /// A place first, then a connection: overload waits in the kernel. Cancel safe.
 async fn accept(
     listener: &TcpListener,
@@ -190,6 +148,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::admin::long_answer::CONNECTION_LIFETIME;
 
     /// Longer than any connection may live. Time is paused: it passes at once.
     const FOR_EVER: Duration = Duration::from_secs(48 * 60 * 60);

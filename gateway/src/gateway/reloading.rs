@@ -236,7 +236,8 @@ impl Reloading {
     fn refuse(&self, under: &Under, problems: Problems) -> Arc<ReloadRecord> {
         let generation = under.serving.generation;
         let took = under.began.elapsed();
-        ReloadRefused { trigger: under.trigger, generation, problems: &problems, took }.emit();
+        ReloadRefused { trigger: under.trigger.as_str(), generation, problems: &problems, took }
+            .emit();
         let record =
             under.record(&self.shared, (Fared::Refused, generation), Vec::new(), problems.0);
         self.reloads.history().keep(record)
@@ -266,8 +267,16 @@ impl Reloading {
             tracing::warn!(error = chain(&error), "The size of the ballast was not changed.");
         }
         let took = under.began.elapsed();
-        let trigger = under.trigger;
-        Reloaded { trigger, generation, changes: &changes, took }.emit();
+        let by_files = under.trigger == Trigger::Files;
+        let routes_gone = changes.iter().filter(|change| change.takes_a_route()).count();
+        Reloaded {
+            trigger: under.trigger.as_str(),
+            generation,
+            changes: &changes,
+            routes_lost: if by_files { routes_gone } else { 0 },
+            took,
+        }
+        .emit();
         for hint in &hints {
             Hinted { hint }.emit();
         }

@@ -13,6 +13,7 @@
 //! an empty option.
 
 mod bodies;
+mod bucket;
 mod clients;
 mod limiters;
 mod limits;

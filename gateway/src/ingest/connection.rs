@@ -5,7 +5,6 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
@@ -13,14 +12,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::HttpAnswer;
 use super::client::{Neighbour, PROXY_DEADLINE, read_proxy_header};
-use super::occupants::{Occupant, Standing as _};
+use super::ends::{DISPLACED, Ends, last_call};
+use super::occupants::Standing as _;
 use super::phase::{Deadlines, Doing, Phase};
 use super::socket::{Peer, Socket};
 use super::wire::Wire;
@@ -36,10 +36,6 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Largest read buffer of a connection, in bytes; also the most that is read of a body beyond its
 /// bound before that is seen.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-/// How long after the call to stop the listener still accepts, and a connection still takes
-/// requests: those that were on their way are served and not reset.
-pub(super) const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// How hyper is to speak.
 pub(super) fn protocol() -> http1::Builder {
@@ -63,17 +59,6 @@ pub(super) struct Arrival {
     /// That it came in by.
     pub(super) listener: Arc<ListenerConfig>,
 }
-
-/// What ends a connection, beside its peer.
-pub(super) struct Ends {
-    pub(super) deadlines: Deadlines,
-    pub(super) stopping: CancellationToken,
-    /// Told when it is to make room.
-    pub(super) occupant: Arc<Occupant>,
-}
-
-/// Why a connection ended that made room.
-pub(super) const DISPLACED: &str = "displaced";
 
 /// A connection on which requests are spoken from the next byte on.
 struct Opened {
@@ -204,12 +189,6 @@ where
     let told = shared.log_budget.take(shared.clock.now());
     ProxyHeaderRefused { detail, told }.emit();
     Err("proxy_header")
-}
-
-/// Until a while after the call to stop.
-pub(super) async fn last_call(stopping: &CancellationToken) {
-    stopping.cancelled().await;
-    sleep(LAST_CALL).await;
 }
 
 /// HTTP, to the end of the connection. Returns why it ended.

@@ -29,8 +29,7 @@ use tokio::time::{interval, timeout};
 use self::account::{Account, Begun, Metered, Useful};
 use super::answer::HttpAnswer;
 use super::client::Neighbour;
-use super::connection::{DISPLACED, Ends, last_call};
-use super::listener;
+use super::ends::{DISPLACED, Ends, last_call, report};
 use super::{Shared, handler};
 
 /// Requests of one connection at once: what RFC 9113 section 6.5.2 recommends as the least, and what
@@ -217,7 +216,7 @@ where
         let lifetime = self.lifetime();
         let mut tasks = self.lock();
         while let Some(ended) = tasks.try_join_next() {
-            listener::report(ended);
+            report(ended);
         }
         // What is dropped late resets its stream.
         tasks.spawn(async move { timeout(lifetime, stream).await.unwrap_or_default() });

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::bound::{Bound, Place};
-use super::connection::{self, Arrival, Ends, LAST_CALL};
+use super::connection::{self, Arrival};
 use super::door::Door;
+use super::ends::{Ends, LAST_CALL, report};
 use super::occupants::Occupants;
 use super::phase::Deadlines;
 use super::socket::{Peer, Socket};
@@ -20,9 +21,7 @@ use crate::config::{IngestConfig, Listen, ListenerConfig};
 use crate::faults::Fault;
 use crate::service_manager::Handed;
 use crate::telemetry::Happening as _;
-use crate::telemetry::ingest::{
-    AcceptFailed, ConnectionPanicked, ConnectionsAtLimit, DrainBegan, DrainEnded,
-};
+use crate::telemetry::ingest::{AcceptFailed, ConnectionsAtLimit, DrainBegan, DrainEnded};
 
 /// First and longest pause after the process or the system ran out of descriptors or memory. The
 /// connection stays in the backlog meanwhile; trying at once would only spin.
@@ -223,14 +222,6 @@ impl Connections {
         self.tasks.shutdown().await;
         DrainEnded { connections_left, took: began.elapsed() }.emit();
         Drained { connections_left }
-    }
-}
-
-pub(super) fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        ConnectionPanicked { error: &error }.emit();
     }
 }
 

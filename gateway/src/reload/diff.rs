@@ -28,6 +28,14 @@ pub struct Change {
     pub keys: Vec<KeyChange>,
 }
 
+impl Change {
+    /// Whether a route is there no longer.
+    #[must_use]
+    pub fn takes_a_route(&self) -> bool {
+        self.part == Part::Route && self.fate == Fate::Removed
+    }
+}
+
 /// One key of a changed part. Values are told where they are open on both sides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyChange {

@@ -8,6 +8,7 @@ mod failed;
 mod plugins;
 mod rebuild;
 mod settings;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

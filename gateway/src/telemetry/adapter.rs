@@ -2,7 +2,6 @@
 
 use super::Happening;
 use crate::model::{PluginName, PluginVersion, SecretName};
-use crate::verification::KeyError;
 
 /// How an adapter ranks a line of its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +86,7 @@ pub struct SecretIsNoKey<'a> {
     pub secret: &'a SecretName,
     /// The adapter's name for it.
     pub role: &'a str,
-    pub error: KeyError,
+    pub error: &'a (dyn std::error::Error + 'static),
     /// Whether it was told before.
     pub again: bool,
 }

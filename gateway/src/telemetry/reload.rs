@@ -1,5 +1,6 @@
 //! Happenings of reloading.
 
+use std::fmt;
 use std::time::Duration;
 
 use metrics::{
@@ -7,9 +8,7 @@ use metrics::{
 };
 
 use super::Happening;
-use crate::config::Part;
 use crate::config::{Problem, Problems};
-use crate::reload::{Change, Fate, Trigger};
 
 /// Counts reloads by trigger and result.
 pub const RELOADS_TOTAL: &str = "sluice_reloads_total";
@@ -104,23 +103,26 @@ impl Happening for Hinted<'_> {
 
 /// A new generation is in force.
 #[derive(Debug)]
-pub(crate) struct Reloaded<'a> {
-    pub(crate) trigger: Trigger,
+pub(crate) struct Reloaded<'a, C> {
+    /// From a fixed set of words.
+    pub(crate) trigger: &'static str,
     pub(crate) generation: u64,
-    pub(crate) changes: &'a [Change],
+    pub(crate) changes: &'a [C],
+    /// Routes that are gone, where nobody had asked for a reload.
+    pub(crate) routes_lost: usize,
     pub(crate) took: Duration,
 }
 
-impl Happening for Reloaded<'_> {
+impl<C: fmt::Display> Happening for Reloaded<'_, C> {
     fn emit(self) {
-        let Self { trigger, generation, changes, took } = self;
-        counter!(RELOADS_TOTAL, "trigger" => trigger.as_str(), "result" => "applied").increment(1);
+        let Self { trigger, generation, changes, routes_lost, took } = self;
+        counter!(RELOADS_TOTAL, "trigger" => trigger, "result" => "applied").increment(1);
         histogram!(RELOAD_SECONDS).record(took);
         gauge!(GENERATION).set(lossy(generation));
         gauge!(REFUSED).set(0.0);
         let told: Vec<String> =
             changes.iter().take(CHANGES_TOLD).map(ToString::to_string).collect();
-        let (trigger, count, took_ms) = (trigger.as_str(), changes.len(), millis(took));
+        let (count, took_ms) = (changes.len(), millis(took));
         tracing::info!(
             generation,
             trigger,
@@ -129,14 +131,11 @@ impl Happening for Reloaded<'_> {
             changes = told.join("; "),
             "A new configuration is in force."
         );
-        let is_removed =
-            |change: &&Change| change.part == Part::Route && change.fate == Fate::Removed;
-        let routes_removed = changes.iter().filter(is_removed).count();
         // Who asked for a reload knows; a file may have been lost, or written in two steps.
-        if self.trigger == Trigger::Files && routes_removed > 0 {
+        if routes_lost > 0 {
             tracing::warn!(
                 generation,
-                routes_removed,
+                routes_removed = routes_lost,
                 "Routes are gone since a file changed: their providers get 404."
             );
         }
@@ -146,7 +145,8 @@ impl Happening for Reloaded<'_> {
 /// A reload was refused: the generation before serves on.
 #[derive(Debug)]
 pub(crate) struct ReloadRefused<'a> {
-    pub(crate) trigger: Trigger,
+    /// From a fixed set of words.
+    pub(crate) trigger: &'static str,
     /// The generation that serves on.
     pub(crate) generation: u64,
     pub(crate) problems: &'a Problems,
@@ -156,7 +156,7 @@ pub(crate) struct ReloadRefused<'a> {
 impl Happening for ReloadRefused<'_> {
     fn emit(self) {
         let Self { trigger, generation, problems, took } = self;
-        counter!(RELOADS_TOTAL, "trigger" => trigger.as_str(), "result" => "refused").increment(1);
+        counter!(RELOADS_TOTAL, "trigger" => trigger, "result" => "refused").increment(1);
         histogram!(RELOAD_SECONDS).record(took);
         gauge!(REFUSED).set(1.0);
         for problem in problems.0.iter().take(PROBLEMS_TOLD) {
@@ -171,7 +171,7 @@ impl Happening for ReloadRefused<'_> {
         }
         tracing::error!(
             generation,
-            trigger = trigger.as_str(),
+            trigger,
             problems = problems.0.len(),
             "The new configuration was refused: the one before serves on."
         );

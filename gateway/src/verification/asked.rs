@@ -1,8 +1,7 @@
 //! Whether an adapter may ask what it asks.
 
 use super::{Role, RouteSecrets};
-use crate::adapter::Travels;
-use crate::model::Proof;
+use crate::model::{Proof, Travels};
 
 /// A question that does not fit the adapter's own description: a mistake in the plugin. A verdict
 /// would blame the provider for it, or the operator.

@@ -6,10 +6,10 @@ use std::ops::Range;
 use smol_str::SmolStr;
 use zeroize::Zeroizing;
 
+use super::fields::{after_prefix, is_named, pairs, percent_decode};
 use super::stray::Strays;
 use super::{MASK, RouteSecrets};
-use crate::adapter::Travels;
-use crate::model::{KeyedDigest, RequestHead};
+use crate::model::{KeyedDigest, RequestHead, Travels};
 
 /// The credentials that one request carried, taken out of its head when it was masked: as keyed
 /// digests, never the values themselves. They can be compared with today's secrets, and again when
@@ -172,12 +172,6 @@ fn take_token(path: &mut String, segment: Range<usize>) -> Zeroizing<Vec<u8>> {
     token
 }
 
-/// A scheme's name, as `Bearer`, is compared without case (RFC 9110 section 11.1).
-pub(super) fn after_prefix<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
-    let (head, rest) = value.split_at_checked(prefix.len())?;
-    head.eq_ignore_ascii_case(prefix).then_some(rest)
-}
-
 fn mask_headers(head: &mut RequestHead, name: &str) {
     for (each, value) in &mut head.headers {
         if each.eq_ignore_ascii_case(name) {
@@ -195,25 +189,4 @@ fn mask_query(query: &str, name: &str) -> String {
         })
         .collect();
     masked.join("&")
-}
-
-pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
-    query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (pair, None),
-    })
-}
-
-pub(super) fn is_named(raw: &str, name: &str) -> bool {
-    raw == name || percent_decode(raw.as_bytes(), true) == name.as_bytes()
-}
-
-/// Decodes `%41`; what is no valid escape stays as it is. In a form a `+` is a space.
-pub(super) fn percent_decode(text: &[u8], form: bool) -> Vec<u8> {
-    if form {
-        let spaced: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
-        percent_encoding::percent_decode(&spaced).collect()
-    } else {
-        percent_encoding::percent_decode(text).collect()
-    }
 }

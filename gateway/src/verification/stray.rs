@@ -9,11 +9,10 @@ use std::ops::Range;
 use smol_str::SmolStr;
 use zeroize::Zeroizing;
 
-use super::mask::{after_prefix, is_named, pairs, percent_decode};
+use super::fields::{after_prefix, is_named, pairs, percent_decode};
 use super::{MASK, Role};
-use crate::adapter::Travels;
 use crate::config::Secret;
-use crate::model::RequestHead;
+use crate::model::{RequestHead, Travels};
 
 /// Headers that carry credentials, whoever they are meant for.
 const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];

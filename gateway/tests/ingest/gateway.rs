@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sluice::adapter::Travels;
+
 use sluice::config::{
     AdminConfig, AllowFrom, Config, Delivery, ForwardedBy, IngestConfig, LimitsConfig, Listen,
     ListenerConfig, Location, LogConfig, PluginsConfig, RouteAuth, RouteConfig, RoutePath, Secret,
@@ -17,7 +17,7 @@ use sluice::ingest::{
     RefusedRing, Reverifier,
 };
 use sluice::model::{
-    AdapterName, Answer, DestinationName, ManualClock, RouteName, SecretName, UnixMillis,
+    AdapterName, Answer, DestinationName, ManualClock, RouteName, SecretName, Travels, UnixMillis,
 };
 use sluice::service_manager::Handed;
 use sluice::snapshot::{BoundRoute, Snapshot};

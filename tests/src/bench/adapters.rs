@@ -11,9 +11,9 @@ use anyhow::{Context as _, ensure};
 use plugin_sdk::testing::fixture::Case;
 use sluice::adapter::{
     Adapter, Description, End, Receive as _, ReceiveCall, Sandbox, SandboxLimits, SecretRole,
-    StateReader, Travels,
+    StateReader,
 };
-use sluice::model::{PluginName, RouteName, SecretName};
+use sluice::model::{PluginName, RouteName, SecretName, Travels};
 
 use super::percentile;
 use crate::artifacts;

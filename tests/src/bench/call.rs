@@ -10,12 +10,12 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use ring::hmac;
 use sluice::adapter::{
-    Cause, Description, End, Receive as _, ReceiveCall, Sandbox, SandboxLimits, SeenReader, Travels,
+    Cause, Description, End, Receive as _, ReceiveCall, Sandbox, SandboxLimits, SeenReader,
 };
 use sluice::config::{RouteAuth, Secret, SecretValue, SecretVersion};
 use sluice::model::{
     Clock as _, IdempotencyKey, InboundRequest, PluginName, RequestHead, RequestId, RouteName,
-    SecretName, SystemClock,
+    SecretName, SystemClock, Travels,
 };
 use sluice::verification::RouteSecrets;
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use sluice::adapter::{Description, End, Receive as _, Sandbox, SandboxLimits, Travels};
-use sluice::model::{PluginName, RouteName, SecretName};
+use sluice::adapter::{Description, End, Receive as _, Sandbox, SandboxLimits};
+use sluice::model::{PluginName, RouteName, SecretName, Travels};
 use sluice_tests::sandbox::{Request, secret, settings};
 
 const CALLS: usize = 100_000;

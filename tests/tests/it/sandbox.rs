@@ -21,9 +21,9 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 use sluice::adapter::{
     Adapter, CallEnd, ConfigureError, End, LoadError, Outcome, Plugin, Receive as _, Sandbox,
-    SandboxLimits, Travels,
+    SandboxLimits,
 };
-use sluice::model::{PluginName, RouteName, SecretName};
+use sluice::model::{PluginName, RouteName, SecretName, Travels};
 use sluice_tests::artifact;
 use sluice_tests::sandbox::{Request, secret, settings};
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{EntryLine, FORMAT, Foot, Head, LINE_BYTES_MAX};
 use super::{Problem, Shared, no_state};
-use crate::admin::serve::LongAnswer;
+use crate::admin::long_answer::LongAnswer;
 use crate::model::{AdapterName, StateEntry, UnixMillis};
 use crate::storage::{ImportBegun, ImportRefused, StateImport};
 

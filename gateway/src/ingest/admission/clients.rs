@@ -10,7 +10,7 @@ use governor::clock::{Clock, Reference as _};
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
-use super::limits::{Rescale, Single};
+use super::bucket::{Rescale, Single};
 
 /// Clients that have a bucket of their own.
 pub(super) const CLIENTS_MAX: usize = 100_000;

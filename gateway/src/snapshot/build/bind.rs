@@ -1,12 +1,12 @@
 //! Binds a route's secrets to the roles of its adapter.
 
 use super::Settings;
-use crate::adapter::{Description, SecretRole, SettingIs, Travels};
+use crate::adapter::{Description, SecretRole, SettingIs};
 use crate::config::{
     AdapterConfig, Config, DestinationKind, Location, Problems, RouteAuth, RouteConfig, Secret,
     SecretUse, TOKEN_BYTES_MIN, TOKEN_ROLE, join_key, list_help, name_help,
 };
-use crate::model::Answer;
+use crate::model::{Answer, Travels};
 use crate::snapshot::BoundRoute;
 use crate::verification::RouteSecrets;
 
@@ -82,7 +82,7 @@ impl Binding<'_> {
             let at = self.place(&join_key("secrets", &role.role));
             let summary = if role.summary.is_empty() { &role.role } else { &role.summary };
             let message = format!("is missing: plugin `{plugin}` requires it");
-            let help = format!("the name of a secret: {}", super::settings::untrusted(summary));
+            let help = format!("the name of a secret: {}", super::words::untrusted(summary));
             problems.push(&at, message, Some(help));
         }
         if !is_missing && self.route.secrets.is_empty() {
@@ -105,8 +105,7 @@ impl Binding<'_> {
                 continue;
             };
             let at = self.place(&join_key("secrets", &role.role));
-            let [setting, is] =
-                [&unless.setting, &unless.is].map(|t| super::settings::untrusted(t));
+            let [setting, is] = [&unless.setting, &unless.is].map(|t| super::words::untrusted(t));
             let message = format!("is given although the route says `{setting} = \"{is}\"`");
             let help = "every secret that a route has must match: give what comes without it a \
                         route of its own, with a `{token}` in the path";
@@ -137,7 +136,7 @@ impl Binding<'_> {
                 let (name, at) = self.name(name, setting.as_deref(), problems);
                 let name = name.to_ascii_lowercase();
                 if http::HeaderName::from_bytes(name.as_bytes()).is_err() {
-                    let name = super::settings::untrusted(&name);
+                    let name = super::words::untrusted(&name);
                     problems.push(&at, format!("`{name}` is not the name of a header"), None);
                 }
                 Travels::Header { name, prefix: prefix.clone(), setting: setting.clone() }

@@ -23,7 +23,7 @@ impl FailedAdapter {
         description: &Arc<Description>,
         error: &LoadError,
     ) -> Self {
-        let message = super::plugins::told(error);
+        let message = super::words::told(error);
         tracing::error!(
             adapter = %adapter.name,
             error = message,

@@ -6,9 +6,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::Loader;
-use crate::adapter::LoadError;
+use super::words::told;
 use crate::config::{AdapterConfig, Config, FileError, Location, Problems, name_help, read_file};
-use crate::telemetry::chain;
 
 /// Component files by path.
 pub(super) struct Files<'c, L: Loader> {
@@ -126,9 +125,4 @@ impl<'c, L: Loader> Files<'c, L> {
 fn place<'c>(config: &'c Config, adapter: &'c AdapterConfig) -> &'c Location {
     let key = format!("adapters.{}.plugin", adapter.name);
     config.sources.get(&key).unwrap_or(&adapter.at)
-}
-
-/// A load error in one line with its causes.
-pub(super) fn told(error: &LoadError) -> String {
-    super::settings::untrusted(&chain(error))
 }

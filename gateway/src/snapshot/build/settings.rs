@@ -1,11 +1,9 @@
 //! Settings: merged on their way to a plugin, and found again in the files when it refuses them.
 
 use super::Settings;
+use super::words::{told, untrusted};
 use crate::adapter::{ConfigureError, SettingsProblem};
 use crate::config::{AdapterConfig, Config, Location, Problems, join_key};
-
-/// Longest text of a guest in a message.
-const GUEST_TEXT_BYTES_MAX: usize = 256;
 
 /// Lays `over` on `settings`: objects merge, every other value replaces.
 pub(super) fn lay_over(settings: &mut Settings, over: &Settings) {
@@ -31,7 +29,7 @@ pub(super) fn tell(
 ) {
     match error {
         ConfigureError::Load(error) => {
-            problems.push(&adapter.at, super::plugins::told(error), None);
+            problems.push(&adapter.at, told(error), None);
         }
         ConfigureError::Problems(complaints) => {
             for complaint in complaints {
@@ -65,15 +63,4 @@ fn place(config: &Config, adapter: &AdapterConfig, complaint: &SettingsProblem) 
 /// `a.list[2].b` and `a.list.2.b` are the same path; it is a guest's text.
 fn dotted(path: &str) -> String {
     untrusted(path).replace('[', ".").replace(']', "").trim_start_matches('.').to_owned()
-}
-
-/// A guest's text for a message: short, on one line.
-pub(super) fn untrusted(text: &str) -> String {
-    let mut end = text.len().min(GUEST_TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let cut = text.get(..end).unwrap_or_default();
-    let plain: String = cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if end < text.len() { format!("{plain}…") } else { plain }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use serde_json::Value;
-use sluice::adapter::{Description, EventType, SettingIs, Travels};
+use sluice::adapter::{Description, EventType, SettingIs};
+use sluice::model::Travels;
 
 use super::fields::{Field, fields};
 

@@ -7,11 +7,11 @@ use plugin_sdk::testing::{self, Script};
 use serde_json::json;
 use sluice::adapter::{
     Adapter, CallEnd, Cause, End, Receive, ReceiveCall, Sandbox, SandboxLimits, StateReader,
-    Travels, Unread, ViewEnd,
+    Unread, ViewEnd,
 };
 use sluice::model::{
     AdapterName, Answer, CallReads, Disposition, PluginName, RequestRecord, Scanned, SecretName,
-    StateRange, Verified,
+    StateRange, Travels, Verified,
 };
 use sluice::replay::{ReplayError, rerun};
 use sluice_tests::artifact;
