@@ -21,12 +21,14 @@ mod attempts;
 mod backup;
 mod ballast;
 mod checkpointer;
+mod columns;
 mod encode;
 mod ending;
 mod engine;
 mod failure;
 mod filter;
 mod fresh;
+mod gathered;
 mod group;
 mod identity;
 mod job_queue;
@@ -34,8 +36,13 @@ mod jobs;
 mod keys;
 mod lanes;
 mod load;
+mod log_bounds;
+mod members;
+mod namespaces;
 mod open;
+mod opened;
 mod operate;
+mod probe;
 mod query;
 mod queue;
 mod readers;
@@ -47,6 +54,7 @@ mod serving;
 mod shared;
 mod start;
 mod state;
+mod state_change;
 mod statements;
 mod sweep;
 mod switches;
@@ -73,17 +81,18 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use self::backup::Backups;
 pub use self::backup::check as check_backup;
 use self::ballast::Room;
-use self::job_queue::{JobSender, job_queue};
-use self::jobs::{Job, Place};
+use self::job_queue::job_queue;
+use self::jobs::Place;
 pub use self::open::OpenError;
+use self::opened::Opener;
 use self::queue::{Leasing, Taken};
 use self::readers::{Open, Readers};
 use self::shared::Shared;
-use self::start::{Opener, Start};
+use self::start::Start;
 use self::state::StateReaders;
 use self::times::{EvenClock, Moment};
 use self::weights::Weights;
-use self::writer::Writer;
+use self::writer::{Job, JobSender, Writer};
 use crate::model::{
     AdapterName, AttemptRecord, Clock, DeadLetterReason, DestinationName, LeasedDelivery,
     UnixMillis,
@@ -167,7 +176,7 @@ impl SqliteStorage {
     /// Where another process uses it, a newer gateway or another program wrote it, or it cannot be
     /// opened.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Arc<Self>, OpenError> {
-        let opener = start::opener(path, options.cache_kib);
+        let opener = opened::opener(path, options.cache_kib);
         Self::open_with(path, options, opener)
     }
 

@@ -3,7 +3,7 @@
 
 use rusqlite::{Result, params};
 
-use super::encode::sql;
+use super::columns::sql;
 use super::group::Group;
 use super::writer::Writer;
 use crate::model::{AttemptOutcome, AttemptRecord, DeliveryState};

@@ -20,9 +20,9 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::statvfs;
 use tokio::sync::oneshot;
 
+use super::log_bounds::LOG_BYTES;
 use super::open::{self, FILE_MODE, OpenError};
 use super::shared::Shared;
-use super::upkeep::LOG_BYTES;
 use crate::storage::StorageError;
 
 /// Virtual-machine steps between two looks whether to go on: some hundred microseconds.

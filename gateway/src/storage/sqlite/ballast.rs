@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
-use super::upkeep::LOG_BYTES;
+use super::failure::is_want_of_room;
+use super::log_bounds::LOG_BYTES;
 
 /// Free space wanted beyond the ballast before commits are taken again: some groups and a copy of
 /// the log, so that the next commit does not fill the disk at once.
@@ -138,11 +139,6 @@ fn ballast_that_fits(wanted: u64, free: u64, unused: u64) -> Option<u64> {
     }
     let beside_log = beside_margin.checked_sub(LOG_BYTES)?;
     (beside_margin.saturating_add(unused) >= wanted).then_some(beside_log)
-}
-
-/// Whether `error` says that the disk, or what may be used of it, is full.
-pub(super) fn is_want_of_room(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Makes `file` at least `bytes` long with zeros that take room.

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use ring::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::keys::KeyProbe;
+use super::columns::array;
+use super::probe::KeyProbe;
 use super::reads;
 use super::shared::Shared;
-use super::state::PreparedState;
+use super::state_change::PreparedState;
 use crate::model::{
     AdapterName, Answer, AttemptRecord, CallReads, Consumed, DestinationName, Disposition, Event,
     EventId, Fact, IdempotencyKey, PluginVersion, RequestHead, RequestId, RequestRecord, RouteName,
@@ -350,15 +351,6 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     array(digest(&SHA256, bytes).as_ref())
 }
 
-/// The first `N` bytes, zeros where there are fewer.
-pub(super) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut array = [0; N];
-    for (to, from) in array.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    array
-}
-
 pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StorageError> {
     let mut json = Vec::with_capacity(JSON_BYTES);
     serde_json::to_writer(&mut json, value).map_err(|error| failed(&error.to_string()))?;
@@ -367,40 +359,4 @@ pub(super) fn json<T: Serialize>(value: &T) -> Result<String, StorageError> {
 
 fn failed(detail: &str) -> StorageError {
     StorageError::Failed { detail: detail.to_owned() }
-}
-
-/// `requests.disposition`.
-pub(super) const fn disposition_number(disposition: Disposition) -> i64 {
-    match disposition {
-        Disposition::Accepted => 0,
-        Disposition::Ignored => 1,
-        Disposition::Duplicate => 2,
-        Disposition::Rejected => 3,
-        Disposition::Quarantined => 4,
-        Disposition::Superseded => 5,
-    }
-}
-
-/// The inverse of [`disposition_number`].
-pub(super) fn disposition_from(number: i64) -> Option<Disposition> {
-    [
-        Disposition::Accepted,
-        Disposition::Ignored,
-        Disposition::Duplicate,
-        Disposition::Rejected,
-        Disposition::Quarantined,
-        Disposition::Superseded,
-    ]
-    .into_iter()
-    .find(|each| disposition_number(*each) == number)
-}
-
-/// A number as SQLite keeps it; the few above its range stay at its end.
-pub(super) fn sql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// The inverse of [`sql`]; negative ones, which are never stored, read as zero.
-pub(super) fn unsql(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::encode::unsql;
-use super::jobs::Job;
-use super::keys::KeyProbe;
+use super::columns::unsql;
+use super::probe::KeyProbe;
+use super::writer::Job;
 use super::{SqliteStorage, query, switches};
 use crate::model::{
     AdapterName, AttemptRecord, DestinationName, IdempotencyKey, LeasedDelivery, RequestId,

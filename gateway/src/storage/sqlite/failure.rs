@@ -1,5 +1,7 @@
 //! What an error of SQLite means for the store.
 
+use std::io;
+
 use rusqlite::ErrorCode;
 
 use crate::storage::StorageError;
@@ -37,4 +39,9 @@ pub(super) fn classify(error: &rusqlite::Error) -> StorageError {
 /// A question that failed: harmless, whatever the cause, since nothing was to be written.
 pub(super) fn question(error: &rusqlite::Error) -> StorageError {
     StorageError::Failed { detail: error.to_string() }
+}
+
+/// Whether `error` says that the disk, or what may be used of it, is full.
+pub(super) fn is_want_of_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fastbloom::AtomicBloomFilter;
 
-use super::keys::{RECENT_MAX, SLOTS};
+use super::probe::{RECENT_MAX, SLOTS};
 
 /// Bits for each key that there is room for: of new keys one in 120 is searched for in the table all
 /// the same, where the room is used up; one in 1,000 where it was just made, with 15 bits a key.

@@ -8,22 +8,16 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{OptionalExtension as _, Result, params};
 
-use super::encode::{Prepared, PreparedEvent, array, disposition_number, sql, unsql};
-use super::keys::{KeyMap, KeyProbe, KnownKey, Recall, SLOTS};
+use super::columns::{DESTINATION, FRESH, PARKED, ROUTE, array, disposition_number, sql, unsql};
+use super::encode::{Prepared, PreparedEvent};
+use super::keys::{KeyMap, Recall};
+use super::probe::{KeyProbe, KnownKey, SLOTS};
 use super::queue::Handover;
 use super::told::Told;
 use super::writer::Writer;
 use crate::faults::{CrashPoint, Fault};
 use crate::model::{Answer, DeliveryId, DestinationName, Disposition, UnixMillis};
 use crate::storage::Committed;
-
-/// `names.kind`.
-pub(super) const ROUTE: i64 = 1;
-pub(super) const DESTINATION: i64 = 2;
-
-/// `deliveries.state` of what is pending.
-pub(super) const FRESH: i64 = 0;
-pub(super) const PARKED: i64 = 1;
 
 /// What memory learns from a group.
 #[derive(Debug, Default)]

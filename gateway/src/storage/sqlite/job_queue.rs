@@ -1,5 +1,6 @@
 //! The writer's queue: a channel that knows how many jobs are in it, and how many of them hurry.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender, channel};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::jobs::Job;
 
-pub(super) fn job_queue() -> (JobSender, JobReceiver) {
+pub(super) fn job_queue<T>() -> (JobSender<T>, JobReceiver<T>) {
     let (sender, receiver) = channel();
     let counts = Arc::new(Counts::default());
     (
@@ -24,14 +25,14 @@ struct Counts {
 }
 
 impl Counts {
-    fn coming(&self, job: &Job) {
+    fn coming<T>(&self, job: &Job<T>) {
         self.all.fetch_add(1, Ordering::SeqCst);
         if job.hurries() {
             self.hurried.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    fn taken(&self, job: &Job) {
+    fn taken<T>(&self, job: &Job<T>) {
         self.all.fetch_sub(1, Ordering::SeqCst);
         if job.hurries() {
             self.hurried.fetch_sub(1, Ordering::SeqCst);
@@ -43,17 +44,28 @@ impl Counts {
     }
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct JobSender {
-    jobs: Sender<Job>,
+pub(super) struct JobSender<T> {
+    jobs: Sender<Job<T>>,
     counts: Arc<Counts>,
 }
 
-impl JobSender {
+impl<T> Clone for JobSender<T> {
+    fn clone(&self) -> Self {
+        Self { jobs: self.jobs.clone(), counts: Arc::clone(&self.counts) }
+    }
+}
+
+impl<T> fmt::Debug for JobSender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobSender").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl<T> JobSender<T> {
     /// # Errors
     ///
     /// Where nobody receives any more.
-    pub(super) fn send(&self, job: Job) -> Result<(), Box<SendError<Job>>> {
+    pub(super) fn send(&self, job: Job<T>) -> Result<(), Box<SendError<Job<T>>>> {
         // Before it can be received: the count never falls below zero.
         self.counts.coming(&job);
         self.jobs.send(job).map_err(Box::new)
@@ -65,18 +77,17 @@ impl JobSender {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct JobReceiver {
-    jobs: Receiver<Job>,
+pub(super) struct JobReceiver<T> {
+    jobs: Receiver<Job<T>>,
     counts: Arc<Counts>,
 }
 
-impl JobReceiver {
-    pub(super) fn try_recv(&self) -> Option<Job> {
+impl<T> JobReceiver<T> {
+    pub(super) fn try_recv(&self) -> Option<Job<T>> {
         self.jobs.try_recv().ok().inspect(|job| self.counts.taken(job))
     }
 
-    pub(super) fn recv_timeout(&self, timeout: Duration) -> Result<Job, RecvTimeoutError> {
+    pub(super) fn recv_timeout(&self, timeout: Duration) -> Result<Job<T>, RecvTimeoutError> {
         self.jobs.recv_timeout(timeout).inspect(|job| self.counts.taken(job))
     }
 
@@ -94,7 +105,7 @@ mod tests {
 
     #[test]
     fn it_knows_how_many_jobs_are_in_it() {
-        let (sender, receiver) = job_queue();
+        let (sender, receiver) = job_queue::<()>();
         for _ in 0..3 {
             sender.send(Job::Close).unwrap();
         }
@@ -112,7 +123,7 @@ mod tests {
 
     #[test]
     fn one_that_hurries_is_as_good_as_any_number() {
-        let (sender, receiver) = job_queue();
+        let (sender, receiver) = job_queue::<()>();
         let places = Arc::new(tokio::sync::Semaphore::new(1));
         let (reply, _answer) = tokio::sync::oneshot::channel();
         let adapter = AdapterName::new("one").unwrap();

@@ -10,33 +10,36 @@ use crate::model::AdapterName;
 use crate::storage::LaneId;
 
 /// The lanes that are held, and what waits for them.
-#[derive(Default)]
-pub(super) struct Lanes {
-    held: HashMap<AdapterName, Held>,
+pub(super) struct Lanes<T> {
+    held: HashMap<AdapterName, Held<T>>,
     /// What waited for a lane that has ended: comes before whatever came later.
-    ready: VecDeque<Job>,
+    ready: VecDeque<Job<T>>,
 }
 
-struct Held {
+struct Held<T> {
     by: LaneId,
     /// Commits of the adapter and further lanes, in the order in which they came.
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Job<T>>,
 }
 
-impl Lanes {
+impl<T> Lanes<T> {
+    pub(super) fn new() -> Self {
+        Self { held: HashMap::new(), ready: VecDeque::new() }
+    }
+
     /// What waits no longer.
-    pub(super) fn next_ready(&mut self) -> Option<Job> {
+    pub(super) fn next_ready(&mut self) -> Option<Job<T>> {
         self.ready.pop_front()
     }
 
     /// Whether a call holds the adapter's lane, or waits for it here or as the `next` of all jobs.
-    pub(super) fn is_wanted(&self, adapter: &AdapterName, next: Option<&Job>) -> bool {
-        let wants = |job: &Job| matches!(job, Job::Lane(of, ..) if of == adapter);
+    pub(super) fn is_wanted(&self, adapter: &AdapterName, next: Option<&Job<T>>) -> bool {
+        let wants = |job: &Job<T>| matches!(job, Job::Lane(of, ..) if of == adapter);
         self.held.contains_key(adapter) || self.ready.iter().chain(next).any(wants)
     }
 
     /// Gives the job back where it may be done now; else it waits here.
-    pub(super) fn admit(&mut self, job: Job) -> Option<Job> {
+    pub(super) fn admit(&mut self, job: Job<T>) -> Option<Job<T>> {
         if self.held.is_empty() {
             return Some(job);
         }
@@ -68,7 +71,7 @@ impl Lanes {
             }
             return;
         }
-        let is_it = |job: &Job| matches!(job, Job::Lane(_, id, ..) if *id == by);
+        let is_it = |job: &Job<T>| matches!(job, Job::Lane(_, id, ..) if *id == by);
         self.ready.retain(|job| !is_it(job));
         if let Some(held) = self.held.get_mut(adapter) {
             held.waiting.retain(|job| !is_it(job));

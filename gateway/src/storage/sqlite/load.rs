@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use super::encode::{event_from_row, sql, unsql};
+use super::columns::{sql, unsql};
+use super::encode::event_from_row;
 use super::queue::{Loaded, Turn};
 use super::shared::Shared;
 use crate::model::{DestinationName, UnixMillis};

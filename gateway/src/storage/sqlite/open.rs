@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::encode::unsql;
-use super::failure::classify;
+use super::columns::unsql;
+use super::failure::{classify, is_want_of_room};
 use crate::storage::StorageError;
 
 /// Older ones may corrupt a database in WAL mode that several connections use (fixed in 3.51.3).
@@ -149,9 +149,7 @@ fn make_file(path: &Path) -> Result<(), OpenError> {
     let made = options.create(true).truncate(false).write(true).mode(FILE_MODE).open(path);
     match made {
         Ok(_) => Ok(()),
-        Err(error) if super::ballast::is_want_of_room(&error) => {
-            Err(OpenError::NoRoom { path: path.to_owned() })
-        }
+        Err(error) if is_want_of_room(&error) => Err(OpenError::NoRoom { path: path.to_owned() }),
         Err(source) => Err(OpenError::File { path: path.to_owned(), source }),
     }
 }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Weak};
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use super::encode::{sql, unsql};
-use super::shared::Namespace;
+use super::columns::{sql, unsql};
+use super::namespaces::Namespace;
 use super::writer::Writer;
 use super::{SqliteStorage, state};
 use crate::model::{AdapterName, StateEntry, StateRange};
@@ -27,9 +27,6 @@ const BYTES_PER_STEP: usize = 256 << 10;
 
 /// Begins the names of namespaces that no adapter has.
 const NAMELESS: char = '~';
-
-/// Imports under way, by the namespaces that they write; alive as long as the other end is.
-pub(super) type Imports = Vec<(i64, Weak<()>)>;
 
 impl Operated for SqliteStorage {
     fn namespaces(&self) -> StorageFuture<'_, Vec<NamespaceSummary>> {

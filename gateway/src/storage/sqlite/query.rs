@@ -4,9 +4,8 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, ToSql, params};
 use smol_str::format_smolstr;
 
-use super::encode::{
-    RecordRow, RequestColumns, array, disposition_from, event_from_row, sha256, sql, unsql,
-};
+use super::columns::{array, disposition_from, sql, unsql};
+use super::encode::{RecordRow, RequestColumns, event_from_row, sha256};
 use super::reads;
 use super::times::Moment;
 use crate::model::{

@@ -5,17 +5,27 @@ use std::sync::atomic::Ordering;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rusqlite::{Connection, OptionalExtension as _, Result, Transaction, params};
 
-use super::encode::{array, sql, unsql};
-use super::keys::{KeyMap, KnownKey};
-use super::shared::{Namespace, Shared};
-use super::state;
+use super::columns::{array, sql, unsql};
+use super::keys::KeyMap;
+use super::namespaces::{self, Namespace};
+use super::probe::KnownKey;
+use super::shared::Shared;
 use super::times::Moment;
-use super::writer::Next;
 use crate::model::{DestinationName, UnixMillis};
 
 /// Changes of state that one process may make: 2^40, one a microsecond for twelve days and at any real
 /// rate for years; which leaves room for eight million starts.
 const CHANGES_BITS: u32 = 40;
+
+/// Numbers to hand out next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Next {
+    pub(super) request: i64,
+    pub(super) event: i64,
+    pub(super) delivery: i64,
+    /// The version of the next change of state.
+    pub(super) change: i64,
+}
 
 /// Reads the state of the store into `shared`. Deliveries that were fresh are parked: whoever held
 /// them is gone. After an error it may be tried again.
@@ -40,7 +50,7 @@ pub(super) fn recover(connection: &mut Connection, shared: &Shared) -> Result<Ne
     }
     transaction.commit()?;
     read_due(connection, shared)?;
-    for (adapter, id) in state::namespaces(connection)? {
+    for (adapter, id) in namespaces::read(connection)? {
         shared.know_namespace(&adapter, Namespace { id, claimed: None });
     }
     shared.recent_mut().absorb(read_recent_keys(connection)?);

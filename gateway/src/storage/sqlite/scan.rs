@@ -16,7 +16,6 @@ use super::filter::KeyFilter;
 use super::identity::Identity;
 use super::open;
 use super::shared::Shared;
-use super::writer::Writer;
 use crate::storage::StorageError;
 
 /// Keys read in one step: about a millisecond. Tests look at what happens between steps of few keys.
@@ -42,21 +41,6 @@ pub(super) struct KeyScan {
 
 /// Opens the connection that is scanned.
 type Opener = Box<dyn FnOnce() -> std::result::Result<Connection, StorageError> + Send>;
-
-impl Writer<'_> {
-    /// Has the next filter of keys made where one is wanting.
-    pub(super) fn make_filter_when_wanting(&mut self) {
-        if self.shared.over().is_none() && self.shared.recent().filters.are_wanting() {
-            self.make_filter();
-        }
-    }
-
-    /// Has the next filter of keys made, where none is being made.
-    pub(super) fn make_filter(&mut self) {
-        let identity = self.identity.clone();
-        self.key_scan.begin(&self.shared, Box::new(move || open_same(&identity)));
-    }
-}
 
 impl KeyScan {
     /// Begins a scan, where none is under way.
@@ -110,7 +94,7 @@ fn tell_failed(error: &dyn std::error::Error) {
 
 /// A connection that reads the very file that the writer writes: keys of another would be missing in
 /// the filter.
-fn open_same(identity: &Identity) -> std::result::Result<Connection, StorageError> {
+pub(super) fn open_same(identity: &Identity) -> std::result::Result<Connection, StorageError> {
     let failed = |detail: String| StorageError::Failed { detail };
     let connection =
         open::reader(identity.path(), CACHE_KIB).map_err(|error| failed(error.to_string()))?;

@@ -6,8 +6,9 @@ use std::sync::{MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::keys::{KeyProbe, Recall};
+use super::keys::Recall;
 use super::open::OpenError;
+use super::probe::KeyProbe;
 use super::{SqliteStorage, failure, group, open};
 use crate::model::UnixMillis;
 use crate::storage::StorageError;

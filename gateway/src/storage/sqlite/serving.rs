@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::params;
 
+use super::gathered::Gathered;
 use super::group::Group;
-use super::job_queue::JobReceiver;
-use super::jobs::{Done, Gathered, Job, Member, answer_conflicts, refuse, split};
-use super::keys::{KeyMove, RECENT_MAX};
+use super::keys::KeyMove;
+use super::members::{Done, Member, answer_conflicts, refuse, split};
+use super::probe::RECENT_MAX;
 use super::syncer::Written;
 use super::syncs::{Ticket, Turn};
 use super::times::NOTE_CLOCKS_EVERY;
-use super::writer::Writer;
+use super::writer::{Job, JobReceiver, Writer};
 use crate::faults::{CrashPoint, Fault};
 use crate::storage::{Committed, StorageError};
 

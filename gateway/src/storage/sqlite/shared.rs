@@ -8,21 +8,14 @@ use std::sync::{
 
 use tokio::sync::watch;
 
-use super::encode::sql;
+use super::columns::sql;
 use super::keys::RecentKeys;
+use super::namespaces::Namespace;
 use super::queue::DueQueue;
 use super::syncs::Syncs;
 use super::times::Moment;
 use crate::model::{AdapterName, Clock, UnixMillis};
 use crate::storage::StorageError;
-
-/// An adapter's part of the table of state.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Namespace {
-    pub(super) id: i64,
-    /// `state_version` of the plugin that it was claimed for in this process, if any.
-    pub(super) claimed: Option<u32>,
-}
 
 #[derive(Debug)]
 pub(super) struct Shared {

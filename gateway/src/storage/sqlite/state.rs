@@ -4,17 +4,18 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
-use super::encode::{sql, unsql};
+use super::columns::{sql, unsql};
+use super::namespaces::Namespace;
 use super::open::{self, OpenError};
-use super::shared::{Namespace, Shared};
+use super::shared::Shared;
+use super::state_change::{PreparedRange, PreparedState};
 use super::writer::Writer;
 use super::{SqliteStorage, failure};
 use crate::faults::CrashPoint;
 use crate::model::{
-    AdapterName, Scanned, StateEntry, StateRange, StateReads, StateVersion, StateWrite, UnixMillis,
-    is_live,
+    AdapterName, Scanned, StateEntry, StateRange, StateVersion, UnixMillis, is_live,
 };
-use crate::storage::{Claiming, StateChange, StateScan, StateView, StorageError};
+use crate::storage::{Claiming, StateScan, StateView, StorageError};
 
 /// Connections for views. A call holds one while it runs, so this is more than there are calls at
 /// once on any machine that this is for; further ones wait their turn.
@@ -198,43 +199,6 @@ fn up_to(range: &StateRange, key: &[u8], reverse: bool) -> StateRange {
     range
 }
 
-/// What a commit expects of its adapter's state, and does to it.
-#[derive(Debug)]
-pub(super) struct PreparedState {
-    /// `state_version` of the plugin.
-    version: u32,
-    reads: Vec<PreparedRange>,
-    writes: Vec<StateWrite>,
-}
-
-/// A range that was read, and the versions of the entries in it, in order.
-#[derive(Debug)]
-struct PreparedRange {
-    range: StateRange,
-    versions: Vec<StateVersion>,
-}
-
-impl PreparedState {
-    /// Absent where the call had nothing to do with state.
-    pub(super) fn new(reads: &StateReads, change: StateChange) -> Option<Self> {
-        let StateChange { version, writes } = change;
-        if reads.is_empty() && writes.is_empty() {
-            return None;
-        }
-        let reads = reads.ranges().map(|(range, entries)| {
-            let versions = entries.map(|entry| entry.version).collect();
-            PreparedRange { range, versions }
-        });
-        Some(Self { version, reads: reads.collect(), writes })
-    }
-
-    /// What it adds to a group, nearly.
-    pub(super) fn bytes(&self) -> usize {
-        let put = |write: &StateWrite| write.put.as_ref().map_or(0, |put| put.value.len());
-        self.writes.iter().map(|write| write.key.len() + put(write)).sum()
-    }
-}
-
 impl Writer<'_> {
     /// Whether all that a call of `now` read is still so, in the open transaction.
     ///
@@ -355,18 +319,4 @@ impl Writer<'_> {
         )?;
         delete.execute(params![sql(cutoff.0), sql(max as u64)])
     }
-}
-
-/// Reads the namespaces that there are.
-pub(super) fn namespaces(connection: &Connection) -> Result<Vec<(AdapterName, i64)>> {
-    let mut all = connection.prepare("SELECT adapter, id FROM namespaces")?;
-    let mut rows = all.query([])?;
-    let mut namespaces = Vec::new();
-    while let Some(row) = rows.next()? {
-        // A name that no adapter can have is nobody's: of an import, or what bit rot has changed.
-        if let Ok(adapter) = AdapterName::new(&row.get::<_, String>(0)?) {
-            namespaces.push((adapter, row.get(1)?));
-        }
-    }
-    Ok(namespaces)
 }

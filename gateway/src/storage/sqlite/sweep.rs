@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Result, params};
 
-use super::encode::{array, disposition_number, sql};
-use super::writer::{Next, Writer};
+use super::columns::{array, disposition_number, sql};
+use super::recover::Next;
+use super::writer::Writer;
 use crate::model::{DeadLetterReason, DestinationName, Disposition, RequestId, UnixMillis};
 use crate::storage::StorageError;
 
@@ -409,7 +410,7 @@ impl Writer<'_> {
             }
             self.shared.pending.fetch_sub(count, Ordering::Relaxed);
             self.shared.dead.fetch_add(count, Ordering::Relaxed);
-            all += super::encode::unsql(count);
+            all += super::columns::unsql(count);
         }
         Ok(all)
     }

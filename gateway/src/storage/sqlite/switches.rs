@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Result, params};
 
-use super::encode::{sql, unsql};
+use super::columns::{sql, unsql};
 use super::writer::Writer;
 use crate::model::{RouteName, RouteSwitch, UnixMillis};
 use crate::storage::StorageError;

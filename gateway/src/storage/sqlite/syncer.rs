@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use super::jobs::{Done, Member, answer, refuse};
+use super::members::{Done, Member, answer, refuse};
 use super::shared::Shared;
 use super::syncs::Ticket;
 use super::told::Told;

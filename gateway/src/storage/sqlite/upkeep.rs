@@ -1,4 +1,5 @@
-//! What the writer does between groups so that it can go on: the log, the disk, the path.
+//! What the writer does between groups so that it can go on: the log, the disk, the path, the filter
+//! of keys.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -6,37 +7,9 @@ use std::time::{Duration, Instant};
 use super::checkpointer::Copy;
 use super::failure::classify;
 use super::open::unused_bytes;
+use super::scan::open_same;
 use super::writer::Writer;
 use crate::storage::StorageError;
-
-/// Bytes in the log after which it is copied into the database. Pages that many groups wrote are
-/// copied once, so more is cheaper; but what waits for the disk or a processor waits longer the more
-/// is copied at once (docs/bench.md), and recovery after a crash reads them all.
-const CHECKPOINT_BYTES: u64 = 8 * 1024 * 1024;
-
-/// Bytes of the log that the writer copies itself, between two groups: a pause of a millisecond or
-/// two, after which the log begins anew.
-const REST_BYTES: u64 = 1024 * 1024;
-
-/// Bytes in the log, but for the head of each page, at which commits wait for the copy: a disk that
-/// cannot keep up is full sooner or later, and the ballast is made for a log of this size.
-pub(super) const LOG_BYTES: u64 = 32 * 1024 * 1024;
-
-/// The same in pages of a store.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LogBounds {
-    checkpoint: i32,
-    rest: i32,
-    max: i32,
-}
-
-impl LogBounds {
-    /// `page_bytes`: of the store; one that an earlier version made has smaller ones.
-    pub(super) fn new(page_bytes: u64) -> Self {
-        let pages = |bytes: u64| i32::try_from(bytes / page_bytes.max(1)).unwrap_or(i32::MAX);
-        Self { checkpoint: pages(CHECKPOINT_BYTES), rest: pages(REST_BYTES), max: pages(LOG_BYTES) }
-    }
-}
 
 /// How often a full disk is looked at again.
 const ROOM_LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -46,6 +19,19 @@ const ROOM_LOOK_EVERY: Duration = Duration::from_millis(250);
 const PATH_LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Writer<'_> {
+    /// Has the next filter of keys made where one is wanting.
+    pub(super) fn make_filter_when_wanting(&mut self) {
+        if self.shared.over().is_none() && self.shared.recent().filters.are_wanting() {
+            self.make_filter();
+        }
+    }
+
+    /// Has the next filter of keys made, where none is being made.
+    pub(super) fn make_filter(&mut self) {
+        let identity = self.identity.clone();
+        self.key_scan.begin(&self.shared, Box::new(move || open_same(&identity)));
+    }
+
     /// Has the log copied once it is long, and copies the rest of it once that is short.
     pub(super) fn checkpoint_when_due(&mut self) {
         let pages = self.log_pages.load(Ordering::Relaxed);

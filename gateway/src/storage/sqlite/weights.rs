@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::encode::{Prepared, PreparedEvent};
-use super::state::PreparedState;
+use super::state_change::PreparedState;
 
 /// Bytes of all commits that wait.
 #[derive(Debug)]

@@ -15,39 +15,37 @@ use rusqlite::{Connection, params};
 
 use super::ballast::Room;
 use super::checkpointer::Checkpointer;
-use super::encode::sql;
+use super::columns::sql;
+use super::columns::{DESTINATION, ROUTE};
 use super::failure::classify;
 use super::fresh::Fresh;
-use super::group::{DESTINATION, ROUTE};
 use super::identity::Identity;
-use super::job_queue::JobReceiver;
-use super::jobs::Job;
 use super::keys::KeyMove;
-use super::lanes::Lanes;
+use super::log_bounds::LogBounds;
+use super::namespaces::Imports;
 use super::open::page_bytes;
-use super::operate::Imports;
+use super::opened::Opened;
+use super::recover::Next;
 use super::scan::KeyScan;
 use super::shared::Shared;
-use super::start::Opened;
 use super::statements::Statements;
 use super::syncer::Syncer;
 use super::times::Moment;
-use super::upkeep::LogBounds;
+use super::{job_queue, jobs, lanes};
 use crate::model::UnixMillis;
 use crate::storage::StorageError;
 
+/// Runs between groups, and answers through what it captured; given the error instead where there
+/// is no writer yet.
+pub(super) type Task = Box<dyn FnOnce(Result<&mut Writer<'_>, StorageError>) + Send>;
+
+pub(super) type Job = jobs::Job<Task>;
+pub(super) type JobSender = job_queue::JobSender<Task>;
+pub(super) type JobReceiver = job_queue::JobReceiver<Task>;
+pub(super) type Lanes = lanes::Lanes<Task>;
+
 /// Keys moved in one transaction when nobody waits any more.
 const MOVE_AT_THE_END: usize = 1_024;
-
-/// Numbers to hand out next.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Next {
-    pub(super) request: i64,
-    pub(super) event: i64,
-    pub(super) delivery: i64,
-    /// The version of the next change of state.
-    pub(super) change: i64,
-}
 
 /// The writer's own state; what others may see is in [`Shared`].
 pub(super) struct Writer<'c> {
@@ -123,7 +121,7 @@ impl<'c> Writer<'c> {
             syncer,
             identity: identity.clone(),
             next_look: Instant::now(),
-            lanes: Lanes::default(),
+            lanes: Lanes::new(),
             imports: Imports::default(),
             key_scan: KeyScan::default(),
         };

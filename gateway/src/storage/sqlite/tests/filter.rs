@@ -45,7 +45,7 @@ impl Fixture {
     /// Opens it with a scan that does so many steps and then stands still.
     fn reopen_scanning(&mut self, steps: usize) {
         self.close();
-        let mut open = start::opener(&self.path(), self.options.cache_kib);
+        let mut open = opened::opener(&self.path(), self.options.cache_kib);
         let opener: Opener = Box::new(move |shared| {
             shared.scan_steps.store(steps, Ordering::Release);
             open(shared)

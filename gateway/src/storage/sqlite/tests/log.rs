@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
-use super::super::upkeep::LOG_BYTES;
+use super::super::log_bounds::LOG_BYTES;
 use super::*;
 use crate::model::RouteSwitch;
 

@@ -92,7 +92,7 @@ fn a_store_that_has_no_room_to_be_opened_comes_up_refusing_and_opens_later() {
     bench.close();
     let room = Arc::new(AtomicBool::new(false));
     let (there_is, path) = (Arc::clone(&room), bench.path());
-    let mut real = start::opener(&path, bench.options.cache_kib);
+    let mut real = opened::opener(&path, bench.options.cache_kib);
     let opener = Box::new(move |shared: &Arc<Shared>| {
         if there_is.load(Ordering::Acquire) {
             real(shared)
