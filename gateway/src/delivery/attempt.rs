@@ -191,6 +191,8 @@ fn printable(text: &str) -> String {
 pub(super) struct Ticket {
     pub(super) delivery: crate::model::DeliveryId,
     pub(super) event: crate::model::EventId,
+    /// That brought the event.
+    pub(super) request: crate::model::RequestId,
     pub(super) fence: u64,
     /// Of this attempt, 1 for the first.
     pub(super) number: u32,
@@ -202,6 +204,7 @@ impl From<&LeasedDelivery> for Ticket {
         Self {
             delivery: leased.delivery,
             event: leased.event.id,
+            request: leased.event.request,
             fence: leased.fence,
             number: leased.attempts_before.saturating_add(1),
             received_at: leased.event.received_at,

@@ -60,6 +60,7 @@ pub(super) fn attempt(
             AttemptFailed {
                 destination,
                 event,
+                request: ticket.request,
                 number,
                 took: record.took,
                 kind: error.kind(),
@@ -72,7 +73,8 @@ pub(super) fn attempt(
         }
     }
     if let Some(reason) = record.reason {
-        DeadLettered { destination, delivery: record.delivery, event, reason }.emit();
+        let (delivery, request) = (record.delivery, ticket.request);
+        DeadLettered { destination, delivery, event, request, reason }.emit();
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics::{counter, gauge, histogram};
 
 use super::{Happening, chain};
-use crate::model::{DeadLetterReason, DeliveryId, DestinationName, EventId};
+use crate::model::{DeadLetterReason, DeliveryId, DestinationName, EventId, RequestId};
 use crate::storage::StorageError;
 
 /// Counts attempts by destination and outcome: `delivered`, or the kind of failure.
@@ -92,6 +92,8 @@ impl Happening for BatchDelivered<'_> {
 pub(crate) struct AttemptFailed<'a> {
     pub(crate) destination: &'a DestinationName,
     pub(crate) event: EventId,
+    /// What `sluice requests show` is asked for.
+    pub(crate) request: RequestId,
     pub(crate) number: u32,
     pub(crate) took: Duration,
     /// From a bounded set.
@@ -119,6 +121,7 @@ impl Happening for AttemptFailed<'_> {
                 tracing::$level!(
                     destination = self.destination.as_str(),
                     event_id = %self.event,
+                    request_id = %self.request,
                     attempt = self.number,
                     took_ms = millis(self.took),
                     kind = self.kind,
@@ -143,6 +146,7 @@ pub(crate) struct DeadLettered<'a> {
     pub(crate) destination: &'a DestinationName,
     pub(crate) delivery: DeliveryId,
     pub(crate) event: EventId,
+    pub(crate) request: RequestId,
     pub(crate) reason: DeadLetterReason,
 }
 
@@ -158,6 +162,7 @@ impl Happening for DeadLettered<'_> {
             destination = self.destination.as_str(),
             delivery_id = %self.delivery,
             event_id = %self.event,
+            request_id = %self.request,
             reason = self.reason.as_str(),
             "A delivery became a dead letter."
         );

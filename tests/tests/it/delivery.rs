@@ -108,6 +108,10 @@ async fn a_pipe_that_nobody_reads_takes_nothing_and_holds_up_neither_reload_nor_
     }
     let line = gateway.wait_for_log("An attempt failed", SOON).await.unwrap();
     assert!(line.contains("nobody reads from it") && line.contains("\"io_error\""), "{line}");
+    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let request = told["request_id"].as_str().unwrap();
+    let shown = gateway.admin_get(&format!("/api/v1/requests/{request}")).await.unwrap().text();
+    assert!(shown.contains(told["event_id"].as_str().unwrap()), "{shown}");
     until_metric(&gateway, "sluice_destination_pending{destination=\"ledger\"} 3").await;
     home.edit(pipe.to_str().unwrap(), file.to_str().unwrap()).unwrap();
     gateway.reload().await.unwrap();
