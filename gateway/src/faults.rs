@@ -34,6 +34,8 @@ pub enum Fault {
     ShareNothing,
     /// Keep no account of a connection of HTTP/2: breaks promise 9.
     KeepNoAccount,
+    /// Tell of what is in the log of storage as if it were synced: breaks promise 1.
+    TellBeforeSync,
 }
 
 /// A step of the writer's transaction for a call that changes state. The process can be made to end
@@ -112,6 +114,7 @@ impl Fault {
             Ok("commit-in-parts") => Some(Self::CommitInParts),
             Ok("share-nothing") => Some(Self::ShareNothing),
             Ok("keep-no-account") => Some(Self::KeepNoAccount),
+            Ok("tell-before-sync") => Some(Self::TellBeforeSync),
             Ok("writer-hangs") => Some(Self::WriterHangs),
             Ok("syncer-hangs") => Some(Self::SyncerHangs),
             Ok(_) | Err(_) => None,

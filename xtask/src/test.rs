@@ -39,6 +39,13 @@ const PROGRAMS: [Need; 7] = [
     Need { package: "systemd", probe: &["systemd-analyze", "--version"] },
 ];
 
+/// What the longer forms need beside: a machine whose power can be cut, its disk and its network.
+const LONG_PROGRAMS: [Need; 3] = [
+    Need { package: "user-mode-linux", probe: &["linux.uml", "--version"] },
+    Need { package: "e2fsprogs", probe: &["mkfs.ext4", "-V"] },
+    Need { package: "iproute2", probe: &["ip", "-V"] },
+];
+
 /// Which tests to run.
 #[derive(Debug)]
 pub(crate) struct Selection {
@@ -58,6 +65,9 @@ pub(crate) fn test(
     selection: &Selection,
 ) -> anyhow::Result<ExitCode> {
     debian::ensure(progress, &PROGRAMS)?;
+    if selection.long {
+        debian::ensure(progress, &LONG_PROGRAMS)?;
+    }
     python::prepare(workspace, progress)?;
     plugins::build(workspace, progress)?;
     progress.step("Building the gateway and the tests");
