@@ -36,6 +36,8 @@ pub enum Fault {
     KeepNoAccount,
     /// Tell of what is in the log of storage as if it were synced: breaks promise 1.
     TellBeforeSync,
+    /// Whoever logs waits for standard error: breaks promise 9.
+    LogOnTheSpot,
 }
 
 /// A step of the writer's transaction for a call that changes state. The process can be made to end
@@ -115,6 +117,7 @@ impl Fault {
             Ok("share-nothing") => Some(Self::ShareNothing),
             Ok("keep-no-account") => Some(Self::KeepNoAccount),
             Ok("tell-before-sync") => Some(Self::TellBeforeSync),
+            Ok("log-on-the-spot") => Some(Self::LogOnTheSpot),
             Ok("writer-hangs") => Some(Self::WriterHangs),
             Ok("syncer-hangs") => Some(Self::SyncerHangs),
             Ok(_) | Err(_) => None,

@@ -139,6 +139,7 @@ fn prepare(options: &Options) -> Result<Shared, StartError> {
     telemetry::ingest::describe();
     telemetry::delivery::describe();
     telemetry::reload::describe();
+    telemetry::describe_log();
     let clock: Arc<dyn Clock> = faults::clock();
     // Taken before the files are read: whatever changes meanwhile is seen as a change.
     let inputs = config::read(&options.config).inputs;

@@ -11,7 +11,8 @@ mod metrics;
 pub mod operators;
 pub mod reload;
 
-pub use self::log::{LogControl, LogFormat, start as start_log};
+pub(crate) use self::log::describe as describe_log;
+pub use self::log::{LogControl, LogEnd, LogFormat, start as start_log};
 pub use self::metrics::Metrics;
 
 /// Something that happened. The fields of the type are all that is told of it.

@@ -27,7 +27,7 @@ pub(super) struct RunArguments {
 }
 
 pub(super) fn run(arguments: &RunArguments) -> Result<(), CommandError> {
-    let log = telemetry::start_log(arguments.log_format, arguments.log_level)?;
+    let (log, _end) = telemetry::start_log(arguments.log_format, arguments.log_level)?;
     let options = Options {
         config: arguments.config.config.clone(),
         ready_file: arguments.ready_file.clone(),

@@ -1,12 +1,19 @@
 //! The log: one line a happening, on standard error.
 
+mod sink;
+
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{EnvFilter, reload};
+
+pub use self::sink::LogEnd;
+use self::sink::Sink;
+pub(crate) use self::sink::describe;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -40,14 +47,19 @@ impl LogControl {
 }
 
 /// Starts the log for the whole process. `level` applies to the gateway's own lines; those of
-/// libraries, which know nothing of secrets, never go below `warn`.
+/// libraries, which know nothing of secrets, never go below `warn`. Nobody who logs waits for
+/// standard error; what is logged before the [`LogEnd`] is dropped is written by then.
 ///
 /// # Errors
 ///
-/// Where a log was started before.
-pub fn start(format: LogFormat, level: LevelFilter) -> anyhow::Result<LogControl> {
+/// Where a log was started before, or the system gives no thread.
+pub fn start(format: LogFormat, level: LevelFilter) -> anyhow::Result<(LogControl, LogEnd)> {
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(terminal);
+    let (sink, end) = Sink::start(std::io::stderr()).context("starting the log")?;
+    // What goes wrong inside would be written to standard error on the spot, with a panic where
+    // that fails too.
+    let builder =
+        tracing_subscriber::fmt().with_writer(sink).with_ansi(terminal).log_internal_errors(false);
     let (started, set) = match (format, terminal) {
         (LogFormat::Json, _) | (LogFormat::Auto, false) => {
             let builder = builder
@@ -67,7 +79,7 @@ pub fn start(format: LogFormat, level: LevelFilter) -> anyhow::Result<LogControl
         }
     };
     started.map_err(|error| anyhow::anyhow!(error).context("starting the log"))?;
-    Ok(LogControl { set, default: level })
+    Ok((LogControl { set, default: level }, end))
 }
 
 /// h2 warns of frames that are wrong, a line for each: a peer could fill a disk with them.

@@ -22,6 +22,7 @@ mod interop;
 mod io_error;
 mod limits;
 mod listeners;
+mod logging;
 mod operating;
 mod pause;
 mod payouts;
