@@ -77,11 +77,16 @@ impl<'a> Traced<'a> {
     ///
     /// # Errors
     ///
-    /// 400 where one does not decode to UTF-8.
+    /// 400 where one does not decode to UTF-8, and where there are more than
+    /// [`PAIRS_MAX`](crate::PAIRS_MAX).
     pub fn pairs(&self) -> Result<Vec<(Traced<'_>, Traced<'_>)>, Rejection> {
+        let text = inbound::form_text(&self.text);
+        if inbound::has_too_many_pairs(text) {
+            return Err(Rejection::malformed_body("too many fields"));
+        }
         let mut pairs = Vec::new();
         let mut start = 0;
-        for piece in inbound::form_text(&self.text).split('&') {
+        for piece in text.split('&') {
             if !piece.is_empty() {
                 let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
                 let decoded = |start, raw| {

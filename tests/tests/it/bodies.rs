@@ -78,3 +78,74 @@ async fn a_body_of_exactly_the_limit_is_accepted_by_each_adapter_and_one_byte_mo
     }
     assert!(gateway.terminate().await.unwrap().status.success());
 }
+
+/// Bodies of nearly the largest size that cost a careless reader most, with a name each.
+fn costly() -> Vec<(&'static str, String)> {
+    let fill = |piece: &str| piece.repeat((BODY_MAX - 100) / piece.len());
+    let numbered = |piece: &dyn Fn(usize) -> String| {
+        let mut text = String::new();
+        (0..)
+            .map(piece)
+            .take_while(|next| {
+                let room = text.len() + next.len() < BODY_MAX - 100;
+                if room {
+                    text.push_str(next);
+                }
+                room
+            })
+            .count();
+        text
+    };
+    let object = |members: String| format!("{{{}}}", members.trim_end_matches(','));
+    vec![
+        ("lists in lists", fill("[")),
+        ("objects in objects", fill("{\"a\":")),
+        ("many keys", object(numbered(&|n| format!("\"k{n}\":1,")))),
+        ("one key again and again", object(fill("\"k\":1,"))),
+        ("a long number", format!("{{\"amount\":{}}}", fill("9"))),
+        ("a large exponent", "{\"amount\":1e999999999}".to_owned()),
+        ("many elements", format!("{{\"a\":[{}1]}}", fill("1,"))),
+        ("escapes", format!("{{\"a\":\"{}\"}}", fill("\\u0041"))),
+        ("JSON in JSON", format!("{{\"a\":\"{}\"}}", fill("\\\\"))),
+        ("white space", format!("{{{}}}", fill(" "))),
+        ("many parameters", numbered(&|n| format!("k{n}=1&"))),
+        ("one parameter again and again", fill("a=1&")),
+        ("nothing between signs", fill("&")),
+        ("percent escapes", format!("a={}", fill("%41"))),
+    ]
+}
+
+/// None of them is a trap or a deadline, whoever sends it, and as whatever it is declared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_costly_body_is_answered_by_each_adapter_within_its_limits() {
+    let mut builder = HomeBuilder::new().secret("token", TOKEN).secret("ottu-hmac", OTTU_KEY);
+    let mut paths = vec![VKYC_PATH.to_owned()];
+    for plugin in ["zotlo", "paytia-cdr", "payout-matcher", "ottu"] {
+        let secret =
+            if plugin == "ottu" { "hmac_key = \"ottu-hmac\"" } else { "token = \"token\"" };
+        let token = if plugin == "ottu" { "" } else { "/{token}" };
+        builder = builder.plugin(plugin).unwrap().toml(&format!(
+            "[routes.{plugin}]\npath = \"/{plugin}{token}\"\nplugin = \"{plugin}\"\n\
+             secrets = {{ {secret} }}\ndeliver_to = [\"events\"]\n"
+        ));
+        paths.push(format!("/{plugin}{token}").replace("{token}", TOKEN));
+    }
+    let home = builder.vkyc(&["events"]).unwrap().events_file().build().unwrap();
+    let gateway = home.start_with(&[]).await.unwrap();
+    let mut answered = 0;
+    for (name, body) in costly() {
+        for path in &paths {
+            for declared in ["application/json", "application/x-www-form-urlencoded"] {
+                let request = Request::new("POST", path)
+                    .header("content-type", declared)
+                    .header(VKYC_SECRET_HEADER, sluice_tests::VKYC_SECRET)
+                    .body(body.clone());
+                let status = gateway.send(request).await.unwrap().status;
+                assert!(status < 500, "{name} at {path} as {declared}: {status}");
+                answered += 1;
+            }
+        }
+    }
+    println!("{answered} costly bodies answered");
+    assert!(gateway.terminate().await.unwrap().status.success());
+}
