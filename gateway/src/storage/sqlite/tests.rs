@@ -8,6 +8,7 @@ mod log;
 mod operate;
 mod retention;
 mod room;
+mod rot;
 mod state;
 mod sweeping;
 
