@@ -324,6 +324,10 @@ impl Description {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    pub(crate) fn consumes_events(&self) -> bool {
+        !self.consumes.is_empty() || self.consumes_named_by.is_some()
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn takes_method(&self, method: &str) -> bool {
         self.methods.iter().any(|each| each == method)
