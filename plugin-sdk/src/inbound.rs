@@ -53,6 +53,29 @@ impl Inbound {
         host::header(name)
     }
 
+    /// The one value of a header that the request must have, as one that carries a signature.
+    ///
+    /// For a header that only routes with an optional secret need, ask for the verdict first: a
+    /// route without the secret wants no header.
+    ///
+    /// # Errors
+    ///
+    /// 401 `header_missing` or `header_repeated`.
+    pub fn only_header(&self, name: &str) -> Result<String, Rejection> {
+        let mut values = self.header(name).into_iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => Ok(value),
+            (None, _) => {
+                let detail = format!("there is no header `{name}`");
+                Err(Rejection::unauthorized("header_missing", detail))
+            }
+            (Some(_), Some(_)) => {
+                let detail = format!("there are several headers `{name}`");
+                Err(Rejection::unauthorized("header_repeated", detail))
+            }
+        }
+    }
+
     /// The names present, in lower case, each once.
     #[must_use]
     pub fn header_names(&self) -> Vec<String> {
@@ -111,6 +134,16 @@ impl Inbound {
     /// As [`Self::json`]; 400 `duplicate_key` too.
     pub fn json_strict<'a, T: Deserialize<'a>>(&'a self) -> Result<Document<'a, T>, Rejection> {
         json::read_strict_object(self.text()?)
+    }
+
+    /// The body as a list of JSON objects, in order, for providers that send several events in one
+    /// request. No object in it may name a key twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::json_strict`], of the list and of each object in it.
+    pub fn json_list<'a, T: Deserialize<'a>>(&'a self) -> Result<Vec<Document<'a, T>>, Rejection> {
+        json::read_objects(self.text()?)
     }
 
     /// The body as `application/x-www-form-urlencoded` pairs, in order. A line's end behind them is

@@ -9,6 +9,7 @@ mod sorted;
 use std::fmt;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 pub use loose::{Loose, Unreadable};
 pub use object::Object;
@@ -86,6 +87,23 @@ fn read_checked<'a, T: Deserialize<'a>>(
     Ok(Document { value, original: Original(text) })
 }
 
+/// Reads a list of JSON objects from `text`, each as [`read_strict_object`] does.
+///
+/// # Errors
+///
+/// As [`read_strict_object`], of the list and of each object.
+pub fn read_objects<'a, T: Deserialize<'a>>(
+    text: &'a str,
+) -> Result<Vec<Document<'a, T>>, Rejection> {
+    let text = text.trim_ascii();
+    scan::check(text).map_err(Rejection::malformed_body)?;
+    if !text.starts_with('[') {
+        return Err(Rejection::malformed_body("the body is not a list of JSON objects"));
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    items.into_iter().map(|item| read_strict_object(item.get())).collect()
+}
+
 /// Refuses JSON text in which any object names a key twice. Of text that is not JSON it may say
 /// anything.
 ///
@@ -108,4 +126,35 @@ fn malformed(error: &serde_json::Error) -> Rejection {
         error.line(),
         error.column()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Loose;
+
+    #[derive(Debug, Deserialize)]
+    struct One<'a> {
+        #[serde(borrow, default)]
+        a: Loose<'a>,
+    }
+
+    #[test]
+    fn a_list_of_objects_keeps_each_as_it_came() {
+        let text = " [{\"a\": 1.50}, {\"b\":[{}]} ]\n";
+        let found = read_objects::<One<'_>>(text).unwrap();
+        let told: Vec<_> =
+            found.iter().map(|each| (each.value.a.literal(), each.original.as_str())).collect();
+        assert_eq!(told, [(Some("1.50"), "{\"a\": 1.50}"), (None, "{\"b\":[{}]}")]);
+        assert!(read_objects::<One<'_>>("[]").unwrap().is_empty());
+        for (text, code) in [
+            ("{}", "malformed_body"),
+            ("[1]", "malformed_body"),
+            ("[{}", "malformed_body"),
+            ("[{\"x\":1,\"x\":2}]", "duplicate_key"),
+            (&format!("[{}{}]", "[".repeat(80), "]".repeat(80)), "malformed_body"),
+        ] {
+            assert_eq!(read_objects::<One<'_>>(text).unwrap_err().code(), code, "{text}");
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Verdicts on the route's secrets. The values stay with the gateway: an adapter says what to
 //! compare and learns what was found.
 
+use std::borrow::Cow;
+
 use crate::{Rejection, host};
 
 /// What the gateway found.
@@ -119,6 +121,41 @@ pub fn verify_equal(role: &str, presented: &str) -> Verdict {
     host::verify_equal(role, presented)
 }
 
+/// Most codes of one request that [`any_of`] looks at: each costs one of the sixteen verdicts that a
+/// call may ask for, and who rolls a key over sends two or three.
+pub const CODES_MAX: usize = 8;
+
+/// The verdict on several codes of which one has to match, as a provider sends them while it changes
+/// its key: that of the first that matches, else of the last. Where there are none, of an empty one,
+/// which matches nothing. Those beyond [`CODES_MAX`] are not looked at.
+///
+/// ```
+/// # use plugin_sdk::verification::{self, Encoding, KeyEncoding, Mac, MacAlgorithm, Part, Verdict};
+/// /// `v1=…,v1=…` in a header.
+/// fn signed(header: &str) -> Verdict {
+///     let codes = header.split(',').filter_map(|piece| piece.trim().strip_prefix("v1="));
+///     verification::any_of(codes, |presented| {
+///         let (algorithm, key) = (MacAlgorithm::HmacSha256, KeyEncoding::Utf8);
+///         let encoding = Encoding::Hex;
+///         Mac { role: "signing_key", algorithm, key, presented, encoding }.verify(&[Part::Body])
+///     })
+/// }
+/// ```
+pub fn any_of<'c>(
+    codes: impl IntoIterator<Item = &'c str>,
+    mut verify: impl FnMut(&'c str) -> Verdict,
+) -> Verdict {
+    let mut codes = codes.into_iter().take(CODES_MAX);
+    let mut verdict = verify(codes.next().unwrap_or_default());
+    for code in codes {
+        if verdict.found() != Found::Mismatched {
+            break;
+        }
+        verdict = verify(code);
+    }
+    verdict
+}
+
 /// Whether the route has a secret for this role, which describes a key, found out by presenting
 /// nothing for it: no code is empty. For keys that mean nothing without a setting; the verdict is
 /// recorded.
@@ -190,17 +227,31 @@ impl KeyEncoding {
 /// How a code or signature is written in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
+    /// In either case.
     Hex,
+    /// The standard alphabet, padded or not.
     Base64,
+    /// The alphabet for URLs (`-` and `_`), padded or not.
+    Base64Url,
 }
 
 impl Encoding {
-    /// The word in the contract.
+    /// The word in the contract, which knows one alphabet of base64.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hex => "hex",
-            Self::Base64 => "base64",
+            Self::Base64 | Self::Base64Url => "base64",
+        }
+    }
+
+    /// `presented` as the contract has it. Nothing, which matches nothing, where it is of the
+    /// other alphabet: one code has one text.
+    pub(crate) fn told(self, presented: &str) -> Cow<'_, str> {
+        match self {
+            Self::Hex | Self::Base64 => Cow::Borrowed(presented),
+            Self::Base64Url if presented.contains(['+', '/']) => Cow::Borrowed(""),
+            Self::Base64Url => Cow::Owned(presented.replace('-', "+").replace('_', "/")),
         }
     }
 }
@@ -212,7 +263,8 @@ pub struct Mac<'a> {
     pub role: &'a str,
     pub algorithm: MacAlgorithm,
     pub key: KeyEncoding,
-    /// What the request carries; empty or undecodable is a mismatch.
+    /// What the request carries, without what stands before it, as `sha256=`; empty or undecodable
+    /// is a mismatch.
     pub presented: &'a str,
     pub encoding: Encoding,
 }
@@ -258,5 +310,54 @@ impl Signature<'_> {
     /// Checks it over `message`.
     pub fn verify(&self, message: &[Part<'_>]) -> Verdict {
         host::verify_signature(self, message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(found: Found) -> Verdict {
+        Verdict { found, version: None, compared: Compared::Signature }
+    }
+
+    #[test]
+    fn one_of_several_codes_has_to_match() {
+        let judge = |codes: &[&'static str]| {
+            let mut asked = Vec::new();
+            let verdict = any_of(codes.iter().copied(), |code| {
+                asked.push(code);
+                verdict(if code == "right" { Found::Matched } else { Found::Mismatched })
+            });
+            (verdict.is_match(), asked)
+        };
+        assert_eq!(judge(&[]), (false, vec![""]));
+        assert_eq!(judge(&["wrong"]), (false, vec!["wrong"]));
+        assert_eq!(judge(&["wrong", "right", "x"]), (true, vec!["wrong", "right"]));
+        let mut many = vec!["wrong"; CODES_MAX];
+        many.push("right");
+        assert_eq!(judge(&many), (false, vec!["wrong"; CODES_MAX]));
+        // A route without the secret is asked once.
+        let mut asked = 0;
+        let none = any_of(["a", "b"], |_| {
+            asked += 1;
+            verdict(Found::NotConfigured)
+        });
+        assert_eq!((none.found(), asked), (Found::NotConfigured, 1));
+    }
+
+    #[test]
+    fn a_code_is_told_in_the_alphabet_of_the_contract() {
+        for (encoding, presented, told) in [
+            (Encoding::Hex, "aF-_", "aF-_"),
+            (Encoding::Base64, "a+/b==", "a+/b=="),
+            (Encoding::Base64, "a-_b", "a-_b"),
+            (Encoding::Base64Url, "a-_b", "a+/b"),
+            (Encoding::Base64Url, "ab==", "ab=="),
+            (Encoding::Base64Url, "a+_b", ""),
+            (Encoding::Base64Url, "a/-b", ""),
+        ] {
+            assert_eq!(encoding.told(presented), told, "{encoding:?} {presented}");
+        }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn verify_mac(mac: &Mac<'_>, message: &[Part<'_>]) -> Verdict {
         mac.algorithm.as_str(),
         mac.key.as_str(),
         &parts(message),
-        mac.presented,
+        &mac.encoding.told(mac.presented),
         mac.encoding.as_str(),
     );
     verdict(&found, Compared::Signature)
@@ -66,7 +66,7 @@ pub(crate) fn verify_signature(signature: &Signature<'_>, message: &[Part<'_>]) 
         signature.role,
         signature.algorithm.as_str(),
         &parts(message),
-        signature.presented,
+        &signature.encoding.told(signature.presented),
         signature.encoding.as_str(),
     );
     verdict(&found, Compared::Signature)

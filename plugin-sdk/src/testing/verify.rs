@@ -1,12 +1,19 @@
 //! What the gateway computes, for the scripted host.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use ring::{hmac, signature as ring_signature};
 
 use crate::verification::{
     Encoding, Found, KeyEncoding, Mac, MacAlgorithm, Signature, SignatureAlgorithm,
 };
+
+/// Standard alphabet, padded or not, as the gateway reads it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 pub(super) fn first_match(
     values: &[String],
@@ -19,9 +26,10 @@ pub(super) fn first_match(
 }
 
 fn presented(text: &str, encoding: Encoding) -> Option<Vec<u8>> {
+    let text = encoding.told(text);
     let bytes = match encoding {
-        Encoding::Hex => hex::decode(text).ok()?,
-        Encoding::Base64 => STANDARD.decode(text).ok()?,
+        Encoding::Hex => hex::decode(&*text).ok()?,
+        Encoding::Base64 | Encoding::Base64Url => BASE64.decode(&*text).ok()?,
     };
     (!bytes.is_empty()).then_some(bytes)
 }
@@ -36,11 +44,10 @@ pub(super) fn mac(secret: &str, mac: &Mac<'_>, message: &[u8]) -> bool {
     let key = match mac.key {
         KeyEncoding::Utf8 => Some(secret.as_bytes().to_vec()),
         KeyEncoding::Hex => hex::decode(secret).ok(),
-        KeyEncoding::Base64 => STANDARD.decode(secret).ok(),
-        KeyEncoding::Whsec => {
-            secret.strip_prefix("whsec_").and_then(|text| STANDARD.decode(text).ok())
-        }
+        KeyEncoding::Base64 => BASE64.decode(secret).ok(),
+        KeyEncoding::Whsec => BASE64.decode(secret.strip_prefix("whsec_").unwrap_or(secret)).ok(),
     };
+    let key = key.filter(|key| !key.is_empty());
     let (Some(key), Some(code)) = (key, presented(mac.presented, mac.encoding)) else {
         return false;
     };
@@ -52,7 +59,7 @@ pub(super) fn signature(secret: &str, signature: &Signature<'_>, message: &[u8])
         SignatureAlgorithm::Ed25519 => &ring_signature::ED25519,
         SignatureAlgorithm::EcdsaP256Sha256 => &ring_signature::ECDSA_P256_SHA256_ASN1,
     };
-    let key = hex::decode(secret).ok().or_else(|| STANDARD.decode(secret).ok());
+    let key = hex::decode(secret).ok().or_else(|| BASE64.decode(secret).ok());
     let (Some(key), Some(bytes)) = (key, presented(signature.presented, signature.encoding)) else {
         return false;
     };
@@ -81,7 +88,9 @@ mod tests {
         assert!(check("4a656665", KeyEncoding::Hex, &code.to_uppercase()));
         assert!(check("SmVmZQ==", KeyEncoding::Base64, code));
         assert!(check("whsec_SmVmZQ==", KeyEncoding::Whsec, code));
-        assert!(!check("SmVmZQ==", KeyEncoding::Whsec, code));
+        // As the gateway has it: the prefix and the padding may be missing.
+        assert!(check("SmVmZQ", KeyEncoding::Whsec, code));
+        assert!(check("SmVmZQ", KeyEncoding::Base64, code));
         assert!(!check("Jefe", KeyEncoding::Utf8, ""));
         assert!(!check("Jefe", KeyEncoding::Utf8, code.trim_end_matches("43")));
         assert!(!check("jefe", KeyEncoding::Utf8, code));
