@@ -1,9 +1,11 @@
 //! Runs an adapter natively, without a gateway and without a sandbox.
 //!
 //! The scripted host behind it really verifies: it compares secrets, computes codes and masks
-//! what carries them, as the gateway does, and refuses an outcome unless every secret matched. So a
-//! [`fixture`] that passes here passes in the sandbox and against a running gateway, which run the
-//! same files.
+//! what carries them, as the gateway does, and refuses an outcome unless every secret matched. So
+//! what a [`fixture`] shows here holds in the sandbox and against a running gateway, which run the
+//! same files. What a native run cannot show is the sandbox itself: its limits of memory, time and
+//! log, and that there is no clock, file or thread in it (`SystemTime::now` works here and traps
+//! there).
 //!
 //! Not part of any component: it exists only off `wasm32`.
 
@@ -12,6 +14,7 @@ mod contract;
 pub mod fields;
 pub mod fixture;
 pub(crate) mod host;
+mod presented;
 mod redaction;
 mod script;
 mod state;

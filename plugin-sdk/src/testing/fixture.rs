@@ -7,8 +7,12 @@
 mod case;
 mod native;
 mod observed;
+#[cfg(test)]
+mod tests;
 
+use std::any::Any;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde_json::Value;
@@ -42,18 +46,30 @@ pub fn assert_native<A: Adapter>(folder: impl AsRef<Path>) {
     let mut runner = Native::<A>::new();
     let bless = std::env::var_os("BLESS").is_some();
     let mut report = String::new();
-    let names = case::names(folder.as_ref()).expect("the folder of fixtures can be read");
+    let names = case::names(folder.as_ref());
+    let unread = names.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    assert!(unread.is_empty(), "{}: {unread}", folder.as_ref().display());
+    let names = names.unwrap_or_default();
     assert!(!names.is_empty(), "no fixtures in {}", folder.as_ref().display());
     for name in names {
         let folder = folder.as_ref().join(&name);
         let result = Case::load(&folder).map_err(|error| error.to_string()).and_then(|case| {
-            if bless { write(&case, &mut runner) } else { check(&case, &mut runner) }
+            let run = || if bless { write(&case, &mut runner) } else { check(&case, &mut runner) };
+            // One case that panics hides no other.
+            catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)))
         });
         if let Err(what) = result {
             report.push_str(&format!("{name}:\n{what}\n"));
         }
     }
     assert!(report.is_empty(), "\n{report}");
+}
+
+/// What a panic said; where it was stands above the report.
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let literal = panic.downcast_ref::<&'static str>().copied();
+    let text = literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("  it panicked, which is a trap in the sandbox: {}", text.unwrap_or("of no text"))
 }
 
 /// Runs `case` and compares with its `expected.json`.
@@ -65,8 +81,12 @@ pub fn check(case: &Case, runner: &mut impl Runner) -> Result<(), String> {
     let expected = case.expected().map_err(|error| error.to_string())?;
     let observed = runner.run(case)?;
     let (expected, got) = observed.comparable(expected);
-    let found = differences(&expected, &got);
-    if found.is_empty() { Ok(()) } else { Err(format!("  {}", found.join("\n  "))) }
+    let mut found = differences(&expected, &got);
+    if found.is_empty() {
+        return Ok(());
+    }
+    found.extend(observed.detail.map(|detail| format!("it was refused: {detail}")));
+    Err(format!("  {}", found.join("\n  ")))
 }
 
 fn write(case: &Case, runner: &mut impl Runner) -> Result<(), String> {

@@ -1,12 +1,13 @@
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::presented::Readings;
 use super::redaction::Redactions;
 use super::script::{Request, Script, VerdictRecord};
 use super::state::{Entries, State};
-use super::verify;
+use super::{presented, verify};
 use crate::verification::{Compared, Found, Mac, Part, Signature, Verdict};
 use crate::{Description, Key, Rejection, Travels};
 
@@ -94,7 +95,7 @@ pub(crate) struct Host {
     auth_none: bool,
     secrets: BTreeMap<String, Vec<String>>,
     /// Every role that `describe` has.
-    roles: BTreeSet<String>,
+    roles: BTreeMap<String, Travels>,
     /// Of the roles that the route has a secret for.
     travels: BTreeMap<String, Travels>,
     seen: Vec<String>,
@@ -128,7 +129,7 @@ impl Host {
             route_path: script.route_path.clone(),
             auth_none: script.auth_none,
             secrets: script.secrets.clone(),
-            roles: description.roles().map(|(role, _)| role.to_owned()).collect(),
+            roles: description.roles().map(|(role, how)| (role.to_owned(), how.clone())).collect(),
             travels,
             seen: script.seen.clone(),
             redacts: description.says_that_it_redacts(),
@@ -152,14 +153,20 @@ impl Host {
     }
 
     fn admit(&mut self, description: &Description) -> Result<(), Rejection> {
-        let unknown =
-            self.secrets.keys().find(|role| *role != TOKEN && !self.roles.contains(*role));
-        assert!(unknown.is_none(), "the adapter knows no secret role {unknown:?}");
+        let is_unknown = |role: &&String| *role != TOKEN && !self.roles.contains_key(*role);
+        if let Some(role) = self.secrets.keys().find(is_unknown) {
+            let roles: Vec<&str> = self.roles.keys().map(String::as_str).collect();
+            self.broken.push(format!(
+                "a secret is given for `{role}`, and `describe` has none but `{}`",
+                roles.join("`, `")
+            ));
+        }
         if !description.takes_method(&self.request.method) {
             return Err(Rejection::new(405, "method_not_allowed", ""));
         }
         let Some(index) = self.token_index() else { return Ok(()) };
-        let presented = self.request.path.split('/').nth(index).unwrap_or_default().to_owned();
+        let segment = self.request.path.split('/').nth(index).unwrap_or_default();
+        let presented = presented::in_path(segment);
         if self.compare(TOKEN, &[presented], Compared::Value).is_match() {
             Ok(())
         } else {
@@ -180,12 +187,16 @@ impl Host {
         (self.secrets.is_empty() && !self.auth_none).then(|| "no verdict matched".to_owned())
     }
 
-    /// Whether `describe` has the role. Asking for another breaks the contract: the gateway knows
-    /// no secret for it, so the question would protect nothing.
-    fn knows(&mut self, role: &str) {
-        if !self.roles.contains(role) {
-            self.broken.push(format!("asks for the secret `{role}`, which is not described"));
-        }
+    /// Whether `describe` has the role, and says that it is compared in this way. Any other question
+    /// traps in the gateway: it would protect nothing.
+    fn asked(&mut self, role: &str, compared: Compared) {
+        let wrong = match self.roles.get(role) {
+            None => Some(format!("asks for the secret `{role}`, which is not described")),
+            Some(travels) => presented::elsewhere(travels, compared).map(|travels| {
+                format!("the secret `{role}` {travels}, as `describe` says, and is not checked so")
+            }),
+        };
+        self.broken.extend(wrong);
     }
 
     /// Which segment of the path is the token.
@@ -234,15 +245,15 @@ impl Host {
     }
 
     pub(crate) fn masked_query(&self) -> Option<String> {
-        let carries = |pair: &str| {
-            let name = pair.split('=').next().unwrap_or_default();
-            self.travels
-                .values()
-                .any(|travels| matches!(travels, Travels::Query { name: each, .. } if each == name))
+        let carries = |raw: &str| {
+            self.travels.values().any(|travels| match travels {
+                Travels::Query { name, .. } => presented::is_named(raw, name),
+                Travels::Header { .. } | Travels::Body | Travels::Key => false,
+            })
         };
-        let mask = |pair: &str| {
-            let name = pair.split('=').next().unwrap_or_default();
-            if carries(pair) { format!("{name}={MASK}") } else { pair.to_owned() }
+        let mask = |pair: &str| match pair.split_once('=') {
+            Some((name, _)) if carries(name) => format!("{name}={MASK}"),
+            Some(_) | None => pair.to_owned(),
         };
         let query = self.request().query.as_ref()?;
         Some(query.split('&').map(mask).collect::<Vec<_>>().join("&"))
@@ -275,48 +286,38 @@ impl Host {
 
     /// Compares what travels in a header or in the query, as `describe` says.
     pub(crate) fn verify_presented(&mut self, role: &str, compared: Compared) -> Verdict {
-        self.knows(role);
-        let presented = match (self.travels.get(role), compared) {
-            (Some(Travels::Header { name, prefix, .. }), Compared::Header) => {
-                let after = |value: &str| {
-                    value.strip_prefix(prefix.as_ref()).unwrap_or_default().to_owned()
-                };
+        self.asked(role, compared);
+        let presented: Vec<Readings> = match self.travels.get(role) {
+            Some(Travels::Header { name, prefix, .. }) => {
+                let after = |value| presented::in_header(value, prefix);
                 self.request().header(name).map(after).collect()
             }
-            (Some(Travels::Query { name, .. }), Compared::Query) => {
-                let query = self.request().query.clone().unwrap_or_default();
-                let pairs = crate::Pairs::decode(&query).unwrap_or_default();
-                pairs
-                    .iter()
-                    .filter(|(each, _)| each == name)
-                    .map(|(_, value)| value.to_owned())
-                    .collect()
+            Some(Travels::Query { name, .. }) => {
+                presented::in_query(self.request().query.as_deref().unwrap_or_default(), name)
             }
-            (None, _) => Vec::new(),
-            (Some(_), _) => unreachable!("`describe` says otherwise where `{role}` travels"),
+            Some(Travels::Body | Travels::Key) | None => Vec::new(),
         };
         self.compare(role, &presented, compared)
     }
 
     pub(crate) fn verify_equal(&mut self, role: &str, presented: &str) -> Verdict {
-        self.knows(role);
-        self.compare(role, &[presented.to_owned()], Compared::Value)
+        self.asked(role, Compared::Value);
+        self.compare(role, &[vec![presented.to_owned()]], Compared::Value)
     }
 
-    fn compare(&mut self, role: &str, presented: &[String], compared: Compared) -> Verdict {
+    fn compare(&mut self, role: &str, presented: &[Readings], compared: Compared) -> Verdict {
         let found = |values: &[String]| match presented {
             [] => (Found::Missing, None),
-            [one] => values
-                .iter()
-                .position(|value| value == one)
-                .map_or((Found::Mismatched, None), |index| (Found::Matched, Some(index))),
+            [one] => verify::first_match(values, |value| {
+                one.iter().any(|reading| !reading.is_empty() && reading == value)
+            }),
             _ => (Found::Repeated, None),
         };
         self.verdict(role, compared, found)
     }
 
     pub(crate) fn verify_mac(&mut self, mac: &Mac<'_>, message: &[Part<'_>]) -> Verdict {
-        self.knows(mac.role);
+        self.asked(mac.role, Compared::Signature);
         let message = self.joined(message);
         self.verdict(mac.role, Compared::Signature, |values| {
             verify::first_match(values, |value| verify::mac(value, mac, &message))
@@ -328,7 +329,7 @@ impl Host {
         signature: &Signature<'_>,
         message: &[Part<'_>],
     ) -> Verdict {
-        self.knows(signature.role);
+        self.asked(signature.role, Compared::Signature);
         let message = self.joined(message);
         self.verdict(signature.role, Compared::Signature, |values| {
             verify::first_match(values, |value| verify::signature(value, signature, &message))

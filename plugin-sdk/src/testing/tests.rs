@@ -25,7 +25,8 @@ impl Adapter for Probe {
         Description::new("probe", "1.0.0", "A probe")
             .event::<()>("com.example.made", "Made")
             .optional_secret("header", Travels::header("x-secret"), "One")
-            .optional_secret("key", Travels::Key, "Another")
+            .optional_secret("value", Travels::Body, "Another")
+            .optional_secret("key", Travels::Key, "A third")
             .fact("known", "Known")
     }
 
@@ -65,7 +66,7 @@ fn header_only() -> Result<Outcome, Rejection> {
 }
 
 fn both() -> Result<Outcome, Rejection> {
-    verify_equal("key", "s3cret").or_refuse()?;
+    verify_equal("value", "s3cret").or_refuse()?;
     header_only()
 }
 
@@ -82,9 +83,9 @@ fn every_secret_of_the_route_must_match() {
         (taken, &["token", "header"], false, REFUSED),
         (header_only, &["header"], false, KEPT),
         (header_only, &["token", "header"], false, KEPT),
-        (header_only, &["header", "key"], false, REFUSED),
-        (header_only, &["token", "key"], false, REFUSED),
-        (both, &["token", "header", "key"], false, KEPT),
+        (header_only, &["header", "value"], false, REFUSED),
+        (header_only, &["token", "value"], false, REFUSED),
+        (both, &["token", "header", "value"], false, KEPT),
     ];
     for (receive, secrets, auth_none, expected) in cases {
         let run = run(receive, secrets, auth_none).unwrap();
@@ -121,6 +122,47 @@ fn a_role_that_is_not_described_is_a_mistake() {
         let broken = run(question, &["token"], false).unwrap_err();
         assert_eq!(broken, ["asks for the secret `heeder`, which is not described"]);
     }
+}
+
+fn mac(role: &str) -> Result<Outcome, Rejection> {
+    let (algorithm, key) = (MacAlgorithm::HmacSha256, KeyEncoding::Utf8);
+    let mac = Mac { role, algorithm, key, presented: "00", encoding: Encoding::Hex };
+    mac.verify(&[]).or_refuse().and_then(|_| taken())
+}
+
+/// The gateway traps, whether the route has the secret or not.
+#[test]
+fn a_secret_that_is_asked_about_in_another_way_than_it_travels_is_a_mistake() {
+    let questions: [(Receive, &str); 5] = [
+        (
+            || verify_equal("header", "s3cret").or_refuse().and_then(|_| taken()),
+            "the secret `header` travels in a header",
+        ),
+        (|| mac("header"), "the secret `header` travels in a header"),
+        (|| mac("value"), "the secret `value` travels in the body"),
+        (
+            || verify_header("key").or_refuse().and_then(|_| taken()),
+            "the secret `key` is a key and never travels",
+        ),
+        (
+            || verify_equal("key", "s3cret").or_refuse().and_then(|_| taken()),
+            "the secret `key` is a key and never travels",
+        ),
+    ];
+    for (question, said) in questions {
+        for secrets in [&["token"][..], &["token", "header", "value", "key"]] {
+            let broken = run(question, secrets, false).unwrap_err();
+            assert_eq!(broken, [format!("{said}, as `describe` says, and is not checked so")]);
+        }
+    }
+}
+
+#[test]
+fn a_secret_of_a_role_that_is_not_described_is_a_mistake_and_no_panic() {
+    assert_eq!(
+        run(taken, &["token", "heeder"], false).unwrap_err(),
+        ["a secret is given for `heeder`, and `describe` has none but `header`, `key`, `value`"]
+    );
 }
 
 #[test]

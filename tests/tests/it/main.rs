@@ -41,4 +41,5 @@ mod supply;
 mod sweep;
 mod tls;
 mod unit;
+mod verdicts;
 mod views;
