@@ -22,6 +22,7 @@ impl<A: Adapter> Slot<A> {
 
     #[must_use]
     pub fn describe(&self) -> String {
+        tell_panics();
         description::<A>().to_json()
     }
 
@@ -35,6 +36,7 @@ impl<A: Adapter> Slot<A> {
         settings: &str,
         routes: &[(String, String)],
     ) -> Result<(), Vec<wit::Problem>> {
+        tell_panics();
         let configured = Configured::new(settings, routes)
             .map_err(|found| found.into_iter().map(glue::problem).collect::<Vec<_>>())?;
         drop(std::hint::black_box(Vec::<u8>::with_capacity(HEAP_READY_BYTES)));
@@ -80,6 +82,29 @@ impl<A: Adapter> Slot<A> {
     /// The adapter's rejection.
     pub fn view(&self, name: &str, parameters: &str) -> Result<String, wit::Rejection> {
         self.with(|adapter| adapter.view(name, parameters))
+    }
+}
+
+/// Lets a panic say where it was before it becomes a trap. The hook stays in the snapshot.
+#[cfg(target_arch = "wasm32")]
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let literal = panic.payload().downcast_ref::<&'static str>();
+        crate::log::error(&told(panic.location(), literal.copied()));
+    }));
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+const fn tell_panics() {}
+
+/// Where a panic was; what it says only where that is a `literal` of the code: a message that was
+/// put together may hold what the provider sent.
+#[cfg(any(target_arch = "wasm32", test))]
+fn told(place: Option<&std::panic::Location<'_>>, literal: Option<&'static str>) -> String {
+    let place = place.map(ToString::to_string).unwrap_or_default();
+    match literal {
+        Some(text) => format!("panicked at {place}: {text}"),
+        None => format!("panicked at {place}"),
     }
 }
 
@@ -135,4 +160,18 @@ macro_rules! register_adapter {
     $crate::bindings::export_adapter!(Component with_types_in $crate::bindings);
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_by_its_place_and_by_words_of_the_code_alone() {
+        let place = std::panic::Location::caller();
+        let at = format!("panicked at {}:{}:", file!(), place.line());
+        let (with, without) = (told(Some(place), Some("no time")), told(Some(place), None));
+        assert!(without.starts_with(&at), "{without}");
+        assert_eq!(with, format!("{without}: no time"));
+    }
 }

@@ -47,6 +47,12 @@ pub(super) fn guarded<R>(
             // The trap itself tells only of what the guest did next.
             message.push_str("; it had been refused more memory");
         }
+        if code.is_some()
+            && let Some(line) = &store.data().last_error
+        {
+            message.push_str("; its last error: ");
+            message.push_str(&tame(line, GUEST_TEXT_BYTES_MAX));
+        }
         Broken::Trap { why: message, code }
     })
 }

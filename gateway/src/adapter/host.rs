@@ -122,6 +122,8 @@ pub(super) struct Host {
     pub(super) redactions: Redactions,
     /// What `receive` logged: written once it is known that it may be.
     pub(super) lines: Vec<(GuestLevel, String)>,
+    /// The last line that it logged as an error: where the SDK says that a panic was.
+    pub(super) last_error: Option<String>,
     pub(super) verdicts: Vec<VerdictRecord>,
     pub(super) reads: CallReads,
     pub(super) state: CallState,
@@ -154,6 +156,7 @@ impl Host {
             before: None,
             redactions: Redactions::default(),
             lines: Vec::new(),
+            last_error: None,
             verdicts: Vec::new(),
             reads: CallReads::default(),
             state: CallState::default(),

@@ -10,6 +10,7 @@ mod cache;
 mod contract;
 mod limits;
 mod low_level;
+mod panics;
 mod redaction;
 mod refusals;
 mod state;

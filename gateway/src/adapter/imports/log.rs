@@ -18,6 +18,9 @@ impl log::Host for Host {
             Breach::error("log.write: a level is `error`, `warn`, `info` or `debug`")
         })?;
         let line = tame(&message, LINE_BYTES_MAX);
+        if matches!(level, GuestLevel::Error) {
+            self.last_error = Some(line.clone());
+        }
         match self.subject {
             // Until the call has ended nobody knows whether it read what is to be masked.
             Subject::Receive(_) if !self.configuring => self.lines.push((level, line)),

@@ -47,12 +47,19 @@ impl Adapter for Keeper {
             .view::<Operation>("run", "Does one operation, as far as a view may")
     }
 
+    #[expect(clippy::panic, reason = "a trap is what those bodies ask for")]
     fn receive(_: &NoSettings, inbound: &Inbound) -> Result<Outcome, Rejection> {
         verify_header("shared").or_refuse()?;
         let body = inbound.body();
         let text = String::from_utf8_lossy(body);
         if let Some(name) = text.strip_prefix("tally ") {
             return tally(name.trim());
+        }
+        if let Some(received) = text.strip_prefix("panic ") {
+            panic!("at {received}");
+        }
+        if text == "panic" {
+            panic!("as asked");
         }
         if let Some(name) = text.strip_prefix("plain ") {
             return tallied(name.trim(), 1);

@@ -21,7 +21,7 @@ use super::{answer, trap};
 
 const SECRET: &str = "hunter2";
 
-fn adapter() -> &'static Adapter {
+pub(super) fn adapter() -> &'static Adapter {
     static ADAPTER: OnceLock<Adapter> = OnceLock::new();
     ADAPTER.get_or_init(|| {
         let deadline = std::time::Duration::from_secs(5);
@@ -44,7 +44,7 @@ fn request() -> Request {
     Request::new(vec![("shared".to_owned(), header, Some(value))], &[("x-webhook-secret", SECRET)])
 }
 
-fn call(state: Arc<dyn StateReader>, body: &str) -> ReceiveCall {
+pub(super) fn call(state: Arc<dyn StateReader>, body: &str) -> ReceiveCall {
     let mut call = request().call(&super::route(), body.to_owned());
     call.state = Some(state);
     call
