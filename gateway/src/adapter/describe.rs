@@ -95,10 +95,11 @@ impl Description {
 
     fn check(&self) -> Result<(), String> {
         if !is_plain(&self.name) {
-            return Err("`name` is 1 to 64 of `a-z0-9_-`".to_owned());
+            return Err(format!("`name` is 1 to 64 of `a-z0-9_-`, not `{}`", tame(&self.name, 64)));
         }
         if !is_version(&self.version) {
-            return Err("`version` is MAJOR.MINOR.PATCH, in numbers".to_owned());
+            let version = tame(&self.version, 64);
+            return Err(format!("`version` is MAJOR.MINOR.PATCH, in numbers, not `{version}`"));
         }
         let is_method = |m: &String| !m.is_empty() && m.bytes().all(|b| b.is_ascii_uppercase());
         if self.methods.is_empty() || !self.methods.iter().all(is_method) {
@@ -107,6 +108,10 @@ impl Description {
         if let Some(kind) = self.events.iter().map(|e| &e.kind).find(|kind| !is_event_type(kind)) {
             let kind = tame(kind, 64);
             return Err(format!("the event type `{kind}` is not 1 to 255 of `a-z0-9._-`"));
+        }
+        let mut kinds = BTreeSet::new();
+        if let Some(event) = self.events.iter().find(|event| !kinds.insert(&event.kind)) {
+            return Err(format!("the event type `{}` is described twice", event.kind));
         }
         let mut roles = BTreeSet::new();
         for secret in &self.secrets {
@@ -299,15 +304,18 @@ mod tests {
     #[test]
     fn a_wrong_description_is_refused_with_what_is_wrong() {
         assert!(Description::parse("").unwrap_err().contains("did not return a description"));
-        check("/name", json!("A Name"), "`name` is");
+        check("/name", json!("A Name"), "`name` is 1 to 64 of `a-z0-9_-`, not `A Name`");
         check("/name", json!(""), "`name` is");
         for version in ["", "1", "1.0", "1.0.0.0", "1.0.x", "v1.0.0", "1.0.0-rc1", "1..0"] {
-            check("/version", json!(version), "`version` is MAJOR.MINOR.PATCH");
+            let said = format!("`version` is MAJOR.MINOR.PATCH, in numbers, not `{version}`");
+            check("/version", json!(version), &said);
         }
         check("/methods", json!([]), "`methods` lists");
         check("/methods", json!(["post"]), "`methods` lists");
         check("/events/0/type", json!(""), "the event type `` is not");
         check("/events/0/type", json!("A b\u{1b}"), "the event type `A b ` is not");
+        let twice = json!([{ "type": "co.example.made" }, { "type": "co.example.made" }]);
+        check("/events", twice, "the event type `co.example.made` is described twice");
         check("/secrets/0/role", json!("q"), "the secret `q` is described twice");
         check("/secrets/0/role", json!("?"), "the secret `?` is not named by");
         check("/secrets/0/travels/name", json!("a b"), "`a b` is no header name");

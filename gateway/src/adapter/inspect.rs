@@ -28,12 +28,20 @@ pub(super) fn component(bytes: &[u8]) -> Result<Vec<u8>, String> {
         return Ok(bytes.to_vec());
     }
     if !Parser::is_core_wasm(bytes) {
-        return Err("it is not WebAssembly".to_owned());
+        return Err(
+            "it is not WebAssembly; a Rust plugin is built for wasm32-unknown-unknown".to_owned()
+        );
     }
     if !carries_wit(bytes)? {
+        return Err("it is a core module without its WIT: a Rust plugin that uses the plugin SDK \
+                    gets it from `register_adapter!`, which may be missing; any other becomes a \
+                    component"
+            .to_owned());
+    }
+    if imports_wasi(bytes)? {
         return Err(
-            "it is a core module without its WIT; build it with the plugin SDK, or make a \
-                    component of it"
+            "it was built for a system (WASI), and an adapter has none to call; build Rust \
+                    for wasm32-unknown-unknown"
                 .to_owned(),
         );
     }
@@ -43,11 +51,22 @@ pub(super) fn component(bytes: &[u8]) -> Result<Vec<u8>, String> {
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| {
             let cause = tame(&format!("{error:#}"), 512);
-            format!(
-                "it is a core module of which no adapter can be made: {cause}; a Rust plugin is \
-                 built for wasm32-unknown-unknown"
-            )
+            format!("it is a core module of which no adapter can be made: {cause}")
         })
+}
+
+/// Whether a core module imports functions of the first WASI, as one built for `wasm32-wasip1` does.
+fn imports_wasi(bytes: &[u8]) -> Result<bool, String> {
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::ImportSection(imports) = payload.map_err(malformed)? {
+            for import in imports.into_imports() {
+                if import.map_err(malformed)?.module == "wasi_snapshot_preview1" {
+                    return Ok(true);
+                }
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn carries_wit(bytes: &[u8]) -> Result<bool, String> {

@@ -96,7 +96,9 @@ impl<'c, L: Loader> Files<'c, L> {
                 let help = match error {
                     FileError::Missing => Some(self.missing_help(adapter)),
                     FileError::TooLarge => {
-                        Some(format!("`plugins.size_max` allows {size_max} bytes"))
+                        let has = fs::metadata(path).map_or(0, |about| about.len());
+                        let allows = format!("`plugins.size_max` allows {size_max} bytes");
+                        Some(format!("{allows}, and it has {has}"))
                     }
                     FileError::Denied | FileError::NotAFile | FileError::Other(_) => None,
                 };

@@ -3,8 +3,8 @@
 use crate::adapter::LoadError;
 use crate::telemetry::chain;
 
-/// Longest text of a guest in a message.
-const GUEST_TEXT_BYTES_MAX: usize = 256;
+/// Longest text of a guest in a message. What to do about it stands at the end of the longest ones.
+const GUEST_TEXT_BYTES_MAX: usize = 512;
 
 /// A guest's text for a message: short, on one line.
 pub(super) fn untrusted(text: &str) -> String {

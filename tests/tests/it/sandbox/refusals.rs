@@ -37,7 +37,9 @@ fn replaced(from: &str, to: &str) -> Vec<u8> {
 fn what_is_no_component_is_refused_for_what_it_is() {
     check(b"", "it is not WebAssembly");
     check(b"PK\x03\x04 a zip", "it is not WebAssembly");
-    check(&component("(module)"), "it is a core module without its WIT");
+    check(b"\x7fELF", "it is not WebAssembly; a Rust plugin is built for wasm32-unknown-unknown");
+    check(&component("(module)"), "it is a core module without its WIT: a Rust plugin");
+    check(&component("(module)"), "from `register_adapter!`, which may be missing");
     check(&component("(component)"), "it does not export the function `describe`");
     let cut = hostile();
     check(&cut[..cut.len() / 2], "it is not valid WebAssembly");
@@ -59,6 +61,16 @@ fn an_import_outside_the_contract_is_refused_by_name_with_what_to_do() {
         "it imports `sluice:adapter/network@1.0.0`, which adapter API 1.0 does not have",
     );
     check(&component(r#"(component (import "print" (func)))"#), "it imports `print`;");
+    // As cargo leaves it for `wasm32-wasip1`.
+    check(
+        &component(
+            r#"(module
+                (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))
+                (@custom "component-type" "of the SDK"))"#,
+        ),
+        "it was built for a system (WASI), and an adapter has none to call; build Rust for \
+         wasm32-unknown-unknown",
+    );
     // A function that the interface does not have.
     check(&replaced("client-address", "client-addresz"), "client-addresz");
 }
