@@ -100,4 +100,6 @@ fn run<A: Adapter>(
 }
 
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod tests;

@@ -41,6 +41,20 @@ fn the_page_of_every_adapter_is_what_it_describes() {
     assert!(pages.is_empty(), "pages of no adapter: {pages:?}");
 }
 
+/// The guide for authors tells the bounds that a component and its calls have.
+#[test]
+fn the_guide_for_authors_tells_the_bounds_of_a_call() {
+    let guide = fs::read_to_string(workspace().join("plugin-sdk/README.md")).unwrap();
+    let SandboxLimits { deadline, memory, component_bytes_max, .. } = SandboxLimits::default();
+    for told in [
+        format!("more than {} ms of computing", deadline.as_millis()),
+        format!("more than {} MiB in one call", memory >> 20),
+        format!("a component has at most {} MiB", component_bytes_max >> 20),
+    ] {
+        assert!(guide.contains(&told), "{told}");
+    }
+}
+
 fn adapters() -> Vec<String> {
     let folders = fs::read_dir(workspace().join("plugins")).unwrap();
     let mut names: Vec<String> = folders
