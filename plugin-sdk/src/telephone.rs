@@ -2,6 +2,7 @@
 
 mod country;
 mod plan;
+mod row;
 mod table;
 mod withheld;
 mod written;

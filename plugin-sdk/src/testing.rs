@@ -96,7 +96,11 @@ fn run<A: Adapter>(
     let (end, host) = host::scripted(script, kind, &description, || call(&adapter));
     let mut broken = host.broken.clone();
     broken.extend(contract::broken(&description, &end));
-    if broken.is_empty() { Ok(Run::new(end, host)) } else { Err(broken) }
+    if !broken.is_empty() {
+        return Err(broken);
+    }
+    let masked = host.kept().cloned();
+    Ok(Run { end, verdicts: host.verdicts, log: host.log, state: host.state.entries, masked })
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -15,7 +14,6 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::artifacts;
-use crate::gateway::Gateway;
 use crate::provider::{VKYC_PATH, VKYC_SECRET_ROLE};
 
 /// The value of the secret `vkyc-secret` of [`HomeBuilder::vkyc`], recognisable in any text.
@@ -23,9 +21,6 @@ pub const VKYC_SECRET: &str = "canary-vkyc-7d0c5a51f2a64c0b9e1f";
 
 /// The value of the secret `admin-token`, recognisable in any text.
 pub const ADMIN_TOKEN: &str = "canary-admin-1b9a0d6c44e84d0fa6c2";
-
-/// A user without any rights, by number: `nobody` of Debian.
-const NOBODY: &str = "65534";
 
 /// Describes a home before it is made.
 #[derive(Debug)]
@@ -254,92 +249,9 @@ impl Home {
             .collect()
     }
 
-    /// Starts the gateway and waits until it is ready, logging at trace level.
-    ///
-    /// # Errors
-    ///
-    /// Where it ends or is not ready in time; with the end of its log.
-    pub async fn start(&self) -> anyhow::Result<Gateway> {
-        self.start_with(&[("SLUICE_LOG", "trace")]).await
-    }
-
-    /// Starts it with these environment variables.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::start`].
-    pub async fn start_with(&self, environment: &[(&str, &str)]) -> anyhow::Result<Gateway> {
-        let number = self.starts.fetch_add(1, Ordering::Relaxed);
-        Gateway::start(self, number, environment).await
-    }
-
-    /// Starts it as a service manager does that hands over a listening socket under this name.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::start`].
-    pub async fn start_activated(
-        &self,
-        socket: impl Into<OwnedFd>,
-        name: &str,
-    ) -> anyhow::Result<Gateway> {
-        let number = self.starts.fetch_add(1, Ordering::Relaxed);
-        // The first descriptor handed over is 3, and who is meant is told by its process number:
-        // the shell's own, which the gateway takes over.
-        let script = "export LISTEN_PID=$$; exec \"$0\" \"$@\" 3<&0 0</dev/null";
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(artifacts::gateway()?);
-        command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name).stdin(socket.into());
-        Gateway::launch(command, self, number, &[("SLUICE_LOG", "debug")]).await
-    }
-
-    /// Starts it as the user `nobody`, to whom the folder is given. Without the rights to do so (the
-    /// tests do not run as root), it is started as whoever runs them.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::start`].
-    pub async fn start_unprivileged(&self) -> anyhow::Result<Gateway> {
-        let number = self.starts.fetch_add(1, Ordering::Relaxed);
-        let environment = [("SLUICE_LOG", "debug")];
-        let given = Command::new("chown").args(["-R", NOBODY]).arg(self.folder()).output();
-        if !given.is_ok_and(|given| given.status.success()) {
-            return Gateway::start(self, number, &environment).await;
-        }
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--"]);
-        command.arg(artifacts::gateway()?);
-        Gateway::start_by(command, self, number, &environment).await
-    }
-
-    /// Starts it with so many descriptors and no more.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::start`].
-    pub async fn start_limited(
-        &self,
-        descriptors: u64,
-        environment: &[(&str, &str)],
-    ) -> anyhow::Result<Gateway> {
-        let mut command = Command::new("prlimit");
-        command.arg(format!("--nofile={descriptors}:{descriptors}"));
-        command.arg(artifacts::gateway()?);
-        self.start_by(command, environment).await
-    }
-
-    /// Starts it by another command, to which its arguments are added.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::start`].
-    pub async fn start_by(
-        &self,
-        command: Command,
-        environment: &[(&str, &str)],
-    ) -> anyhow::Result<Gateway> {
-        let number = self.starts.fetch_add(1, Ordering::Relaxed);
-        Gateway::start_by(command, self, number, environment).await
+    /// The number of the start that is about to be made.
+    pub(crate) fn next_start(&self) -> u32 {
+        self.starts.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Runs another command of `sluice` to its end, in the home's folder.

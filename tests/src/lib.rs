@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod provider;
 pub mod reload;
 pub mod sandbox;
+mod start;
 pub mod store;
 pub mod tls;
 pub mod wait;

@@ -1,6 +1,7 @@
 //! From digits to an E.164 number, by the numbering plans of the generated table.
 
-use super::country::{Country, Plan};
+use super::country::Country;
+use super::row::Plan;
 use super::table::PLANS;
 use super::written::Written;
 use super::{E164, Unfit, withheld};

@@ -2,7 +2,7 @@
 //! the metadata of the `phonenumber` crate. Do not edit; `BLESS=1 cargo test -p plugin-sdk --test
 //! telephone` writes it.
 
-use super::country::{Plan, Row, plan, row};
+use super::row::{Plan, Row, plan, row};
 
 /// By code of ISO 3166-1: its plan, international prefixes, and the lengths of numbers that may
 /// stand without a trunk prefix.

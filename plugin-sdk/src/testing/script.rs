@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::fixture::Observed;
-use super::host::Host;
 use crate::state::Entry;
 use crate::verification::Found;
 use crate::{Outcome, Rejection};
@@ -127,10 +126,5 @@ impl Run {
     #[must_use]
     pub fn observed(&self) -> Observed {
         Observed::of_run(self)
-    }
-
-    pub(super) fn new(end: Result<Outcome, Rejection>, host: Host) -> Self {
-        let masked = host.kept().cloned();
-        Self { end, verdicts: host.verdicts, log: host.log, state: host.state.entries, masked }
     }
 }

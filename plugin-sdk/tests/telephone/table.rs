@@ -17,7 +17,7 @@ const HEAD: &str = "\
 //! the metadata of the `phonenumber` crate. Do not edit; `BLESS=1 cargo test -p plugin-sdk --test
 //! telephone` writes it.
 
-use super::country::{Plan, Row, plan, row};
+use super::row::{Plan, Row, plan, row};
 
 ";
 

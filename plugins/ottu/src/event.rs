@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::kind::Kind;
-use crate::signature::Scheme;
+use crate::settings::Scheme;
 
 /// The data of every event of this adapter. Absent means unknown.
 ///

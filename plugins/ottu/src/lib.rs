@@ -27,8 +27,7 @@ pub use payload::{
     AmountDetails as SentAmountDetails, Initiator as SentInitiator, Payload,
     Transaction as SentTransaction,
 };
-pub use settings::{OperationSignature, Settings};
-pub use signature::Scheme;
+pub use settings::{OperationSignature, Scheme, Settings};
 
 use signature::KEY;
 

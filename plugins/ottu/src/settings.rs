@@ -3,8 +3,6 @@ use plugin_sdk::settings::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::signature::Scheme;
-
 /// What Ottu's dashboard can read as success: 200 sends the payer on to the shop, 201 to Ottu's
 /// own summary.
 const SUCCESS: [u16; 2] = [200, 201];
@@ -23,6 +21,16 @@ pub struct Settings {
     pub success_status: u16,
     /// Country of telephone numbers that name none. Absent: those have no `e164`.
     pub default_country: Option<Country>,
+}
+
+/// How the signed fields become the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// 18 fields of the top level, as `keyvalue`, joined by nothing.
+    Standard,
+    /// 26 fields, nested ones too, as `path=value`, joined by line feeds.
+    Subscription,
 }
 
 /// Whether operation webhooks must be signed.

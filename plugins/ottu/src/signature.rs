@@ -6,11 +6,9 @@ use std::borrow::Cow;
 
 use plugin_sdk::verification::{Encoding, Found, KeyEncoding, Mac, MacAlgorithm, Part};
 use plugin_sdk::{Loose, Rejection};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::payload::Payload;
-use crate::settings::{OperationSignature, Settings};
+use crate::settings::{OperationSignature, Scheme, Settings};
 use fields::{FIELDS, Field};
 
 /// The adapter's name for Ottu's HMAC key.
@@ -18,16 +16,6 @@ pub(crate) const KEY: &str = "hmac_key";
 
 /// Length of an HMAC-SHA256 in hexadecimal.
 const CODE_CHARACTERS: usize = 64;
-
-/// How the signed fields become the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// 18 fields of the top level, as `keyvalue`, joined by nothing.
-    Standard,
-    /// 26 fields, nested ones too, as `path=value`, joined by line feeds.
-    Subscription,
-}
 
 impl Scheme {
     const fn covers(self, field: &Field) -> bool {

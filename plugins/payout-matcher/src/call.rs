@@ -1,11 +1,9 @@
 //! A call: what its sources told of it, and what came of payout reports.
 
-use plugin_sdk::Rejection;
 use serde::{Deserialize, Serialize};
 
 use crate::phone::Phone;
 use crate::settings::{Number, Settings};
-use crate::tables::{BY_CALLER, BY_REF, BY_TIME, CALLS};
 
 /// What one source tells of a call, at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,42 +189,8 @@ impl Call {
         paid.or_else(|| value(self.value_cents.as_ref()).copied())
     }
 
-    /// Writes the call, and the index entries that `before` has not, or has otherwise.
-    pub(crate) fn store(&self, before: Option<&Self>) -> Result<(), Rejection> {
-        let expires_at = self.expires_at();
-        let id = self.id.as_str();
-        CALLS.put_until(id, self, expires_at)?;
-        let place = |call: &Self| (call.start(), call.expires_at());
-        let moved = before.is_none_or(|before| place(before) != place(self));
-        let before_at = before.map(Self::start);
-        if moved {
-            if let Some(start) = before_at {
-                BY_TIME.delete((start, id))?;
-            }
-            BY_TIME.put_until((self.start(), id), &(), expires_at)?;
-        }
-        let (old, new) = (before.and_then(Self::ref_id), self.ref_id());
-        if let Some(old) = old.filter(|_| old != new) {
-            BY_REF.delete((old, id))?;
-        }
-        if let Some(new) = new.filter(|_| old != new || moved) {
-            BY_REF.put_until((new, id), &(), expires_at)?;
-        }
-        let old = before.and_then(Self::by_caller);
-        let new = self.by_caller();
-        if let Some((number, start, _)) = &old
-            && new.as_ref().is_none_or(|new| (&new.0, &new.1) != (number, start))
-        {
-            BY_CALLER.delete((number, *start, id))?;
-        }
-        if let Some((number, start, entry)) = new.filter(|new| moved || old.as_ref() != Some(new)) {
-            BY_CALLER.put_until((number, start, id), &entry, expires_at)?;
-        }
-        Ok(())
-    }
-
     /// Its place in the order of callers, where it can be found by its caller at all.
-    fn by_caller(&self) -> Option<(String, u64, ByCaller)> {
+    pub(crate) fn by_caller(&self) -> Option<(String, u64, ByCaller)> {
         let entry = ByCaller {
             duration: self.duration()?,
             buyer: value(self.buyer.as_ref()).cloned(),

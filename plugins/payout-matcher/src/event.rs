@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::balance::Change;
 use crate::call::Call;
+use crate::history::{Unmatched, shortened};
 use crate::matching::Strategy;
 use crate::phone::Phone;
 use crate::settings::Settings;
@@ -117,6 +118,23 @@ pub struct Publisher<'a> {
 }
 
 impl<'a> Data<'a> {
+    /// What is kept of a report that matched no call.
+    pub(crate) fn unmatched(&self, request: &str, at: u64) -> Unmatched {
+        let reported = self.reported.clone().unwrap_or_default();
+        let short = |text: Option<Cow<'_, str>>| text.map(|text| shortened(&text));
+        Unmatched {
+            at,
+            request: request.to_owned(),
+            route: self.route.to_string(),
+            reason: self.reason.as_deref().unwrap_or_default().to_owned(),
+            caller: short(reported.caller),
+            duration: short(reported.duration),
+            payout: short(reported.payout),
+            ref_id: short(reported.ref_id),
+            call_id: short(reported.call_id),
+        }
+    }
+
     /// What is known of a call.
     pub(crate) fn of_call(call: &'a Call, settings: &'a Settings, route: &'a str) -> Self {
         Self {

@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Data;
-
 /// Longest text of a report that is kept in a list: what is longer is nothing to read in one.
 const TEXT_BYTES_MAX: usize = 128;
 
@@ -67,24 +65,7 @@ pub(crate) struct Unmatched {
     pub(crate) call_id: Option<String>,
 }
 
-impl Unmatched {
-    pub(crate) fn new(request: &str, at: u64, data: &Data<'_>) -> Self {
-        let reported = data.reported.clone().unwrap_or_default();
-        let short = |text: Option<std::borrow::Cow<'_, str>>| text.map(|text| shortened(&text));
-        Self {
-            at,
-            request: request.to_owned(),
-            route: data.route.to_string(),
-            reason: data.reason.as_deref().unwrap_or_default().to_owned(),
-            caller: short(reported.caller),
-            duration: short(reported.duration),
-            payout: short(reported.payout),
-            ref_id: short(reported.ref_id),
-            call_id: short(reported.call_id),
-        }
-    }
-}
-
-fn shortened(text: &str) -> String {
+/// A text as a list has it.
+pub(crate) fn shortened(text: &str) -> String {
     text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default().to_owned()
 }

@@ -12,7 +12,6 @@ use crate::amount::{self, Payout};
 use crate::call::Call;
 use crate::duration;
 use crate::event::{self, Data, Reported};
-use crate::history::Unmatched;
 use crate::matching::{self, Clues, Found, Missing, NoCaller, NoSeconds};
 use crate::phone::Phone;
 use crate::report::{self, Report, Slot, Slots};
@@ -166,7 +165,7 @@ impl<'a> Read<'a> {
             route: Cow::Borrowed(&self.route),
             ..Data::default()
         };
-        let kept = Unmatched::new(&self.request, self.now, &data);
+        let kept = data.unmatched(&self.request, self.now);
         let expires_at = self.now.saturating_add(settings.keep_unmatched.as_millis());
         UNMATCHED.put_until((self.now, &self.request), &kept, expires_at)?;
         let answer = answer_unmatched(reason);

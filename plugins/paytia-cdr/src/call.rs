@@ -2,7 +2,6 @@
 
 use plugin_sdk::{Loose, Reader, Telephone, Time, digest_hex};
 
-use crate::event::{Data, Inbound};
 use crate::record::{Field, Record};
 
 /// Half of a SHA-256: two calls of one provider never share it.
@@ -24,9 +23,9 @@ impl Stage {
     ];
 
     /// An end time or a hang-up ends a call, an answer time answers it.
-    pub(crate) fn of(record: &Record<'_>, data: &Data<'_>) -> Self {
+    pub(crate) fn of(record: &Record<'_>, hung_up: bool) -> Self {
         let is_there = |field| is_there(record, field);
-        if !data.hangup.is_empty() || is_there(Field::Intimee) || is_there(Field::Outtimee) {
+        if hung_up || is_there(Field::Intimee) || is_there(Field::Outtimee) {
             Self::Ended
         } else if is_there(Field::Outtimea) {
             Self::Answered
@@ -48,12 +47,12 @@ impl Stage {
         Self::ALL.into_iter().find(|(stage, ..)| *stage == self).map_or("", |(_, name, _)| name)
     }
 
-    /// When it happened. Of progress no field tells.
-    pub(crate) fn time(self, data: &Data<'_>) -> Option<Time> {
+    /// When it happened, where the record has these times. Of progress no field tells.
+    pub(crate) fn time(self, answered_at: Option<Time>, ended_at: Option<Time>) -> Option<Time> {
         match self {
             Self::Progressed => None,
-            Self::Answered => data.outbound.answered_at,
-            Self::Ended => data.inbound.ended_at.max(data.outbound.ended_at),
+            Self::Answered => answered_at,
+            Self::Ended => ended_at,
         }
     }
 }
@@ -77,16 +76,17 @@ fn has_time(value: Loose<'_>) -> bool {
 pub(crate) fn key(
     record: &Record<'_>,
     originator: Option<&str>,
-    inbound: &Inbound<'_>,
+    numbers: [Option<&Telephone<'_>>; 2],
+    started_at: Option<Time>,
     read: &mut Reader,
 ) -> Option<String> {
     let sent = record.value(Field::Intimes).text().ok().flatten();
-    let start = match inbound.started_at {
+    let start = match started_at {
         Some(time) => Some(time.to_string()),
         // One that cannot be read still tells calls apart.
         None => sent.filter(|_| record.value(Field::Intimes).time(None).is_err()).map(Into::into),
     };
-    let numbers = [&inbound.from, &inbound.to].map(|number| number.as_ref().map(number_text));
+    let numbers = numbers.map(|number| number.map(number_text));
     let (Some(start), true) = (start, numbers.iter().any(Option::is_some)) else {
         read.warn("no_call_key", Field::Intimes.name(), "no start or no number: any call's record");
         return None;

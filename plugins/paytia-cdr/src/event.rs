@@ -136,9 +136,10 @@ impl<'a> Data<'a> {
         }
         let originator = one_of(record, Field::Originator, &["customer", "merchant"], read);
         let inbound = Inbound::read(record, settings, read);
+        let numbers = [inbound.from.as_ref(), inbound.to.as_ref()];
         let outbound = Outbound::read(record, settings, read);
         Self {
-            call_key: call::key(record, originator.as_deref(), &inbound, read),
+            call_key: call::key(record, originator.as_deref(), numbers, inbound.started_at, read),
             originator,
             durations: Durations::of(&inbound, &outbound, read),
             inbound,

@@ -148,7 +148,7 @@ fn take(
     let record = document.value;
     let mut read = Reader::new();
     let data = Data::read(&record, settings, &mut read);
-    let mut stage = Stage::of(&record, &data);
+    let mut stage = Stage::of(&record, !data.hangup.is_empty());
     let mut parts = vec![Cow::Borrowed("record"), Cow::Borrowed(digest)];
     if let Some(call_key) = &data.call_key {
         let answer = is_there(&record, Field::Outtimea);
@@ -158,9 +158,10 @@ fn take(
         parts.push(Cow::Owned(place.number.to_string()));
     }
     let key = Key::new(parts.iter().map(AsRef::as_ref)).window_seconds(RETRY_WINDOW_SECONDS);
+    let ended_at = data.inbound.ended_at.max(data.outbound.ended_at);
     let event = Event::new(stage.event_type(), &data)?
         .subject(data.call_key.as_deref())
-        .time(stage.time(&data))
+        .time(stage.time(data.outbound.answered_at, ended_at))
         .partition_key(data.call_key.as_deref())
         .idempotency_key(key)
         .warnings(read.into_warnings())

@@ -3,6 +3,7 @@
 
 mod fields;
 mod metrics;
+mod modules;
 mod page;
 
 use std::fs;
