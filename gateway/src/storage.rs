@@ -317,9 +317,9 @@ pub trait Storage: Operated + std::fmt::Debug {
     /// When the next pending delivery of `destination` falls due; absent where there is none.
     fn next_due(&self, destination: &DestinationName) -> StorageFuture<'_, Option<UnixMillis>>;
 
-    /// A signal that changes whenever deliveries may have become due. Missing one costs latency
-    /// only.
-    fn nudges(&self) -> tokio::sync::watch::Receiver<u64>;
+    /// A signal that changes whenever deliveries of `destination` may have become due. Missing one costs
+    /// latency only.
+    fn nudges(&self, destination: &DestinationName) -> tokio::sync::watch::Receiver<u64>;
 
     /// Dead-letters some of what is pending for destinations that are owed nothing any more; returns
     /// how many deliveries, zero once there are none.

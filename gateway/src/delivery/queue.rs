@@ -45,7 +45,7 @@ impl Queue {
         clock: Arc<dyn Clock>,
         destination: DestinationName,
     ) -> Self {
-        let nudges = storage.nudges();
+        let nudges = storage.nudges(&destination);
         Self { storage, clock, destination, nudges }
     }
 

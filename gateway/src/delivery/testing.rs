@@ -313,7 +313,7 @@ impl Storage for MemoryStorage {
         Box::pin(async move { Ok(next) })
     }
 
-    fn nudges(&self) -> watch::Receiver<u64> {
+    fn nudges(&self, _: &DestinationName) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 

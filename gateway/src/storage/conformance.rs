@@ -241,9 +241,10 @@ fn retention_goes_by_arrival_whatever_was_stored_first<B: Bench>(bench: &mut B) 
 }
 
 fn a_nudge_follows_a_commit<B: Bench>(bench: &mut B) {
-    let mut nudges = bench.store().nudges();
+    let mut nudges = bench.store().nudges(&destination("a"));
     put(bench.store(), commit(START));
-    assert!(!nudges.has_changed().unwrap(), "nothing is due");
+    put(bench.store(), commit(START).event(None, &["b"]));
+    assert!(!nudges.has_changed().unwrap(), "nothing is due there");
     put(bench.store(), commit(START).event(None, &["a"]));
     assert!(nudges.has_changed().unwrap());
     nudges.borrow_and_update();

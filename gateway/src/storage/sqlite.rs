@@ -39,6 +39,7 @@ mod load;
 mod log_bounds;
 mod members;
 mod namespaces;
+mod nudges;
 mod open;
 mod opened;
 mod operate;

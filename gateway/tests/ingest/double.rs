@@ -294,7 +294,7 @@ impl Storage for Memory {
         unasked()
     }
 
-    fn nudges(&self) -> watch::Receiver<u64> {
+    fn nudges(&self, _: &DestinationName) -> watch::Receiver<u64> {
         self.nudges.subscribe()
     }
 

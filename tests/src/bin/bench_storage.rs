@@ -94,7 +94,7 @@ async fn committer(
 }
 
 async fn deliver(store: Arc<SqliteStorage>, names: Arc<Names>, counts: Arc<Counts>) -> Outcome<()> {
-    let mut nudges = store.nudges();
+    let mut nudges = store.nudges(&names.destination);
     loop {
         nudges.borrow_and_update();
         let leased = store.lease(&names.destination, LEASE_MAX, Duration::from_secs(30)).await?;

@@ -95,8 +95,8 @@ impl Storage for SqliteStorage {
         Box::pin(std::future::ready(due))
     }
 
-    fn nudges(&self) -> watch::Receiver<u64> {
-        self.shared.nudges.subscribe()
+    fn nudges(&self, destination: &DestinationName) -> watch::Receiver<u64> {
+        self.shared.nudges.of(destination)
     }
 
     fn retire_destinations(&self, is_owed: IsOwed) -> StorageFuture<'_, u64> {

@@ -285,18 +285,21 @@ impl DueQueue {
     }
 
     /// The record of `delivery` is committed: it is held no longer. `parked` says until when its
-    /// row is parked, where it is.
-    pub(super) fn finish(&mut self, delivery: i64, parked: Option<UnixMillis>) {
-        let Some(lease) = self.leases.remove(&delivery) else { return };
+    /// row is parked, where it is. Returns the destination that it is still owed to.
+    pub(super) fn finish(
+        &mut self,
+        delivery: i64,
+        parked: Option<UnixMillis>,
+    ) -> Option<DestinationName> {
+        let lease = self.leases.remove(&delivery)?;
         if let Some(line) = self.lines.get_mut(&lease.destination) {
             line.ends.remove(&(lease.until, delivery));
             if let Some(meanwhile) = &mut line.loading {
                 meanwhile.changed.push(delivery);
             }
         }
-        if let Some(due) = parked {
-            self.park(&lease.destination, (due, delivery));
-        }
+        self.park(&lease.destination, (parked?, delivery));
+        Some(lease.destination)
     }
 
     /// Says what to read for `destination`, and takes note that it is being read.

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::columns::sql;
 use super::keys::RecentKeys;
 use super::namespaces::Namespace;
+use super::nudges::Nudges;
 use super::queue::DueQueue;
 use super::syncs::Syncs;
 use super::times::Moment;
@@ -30,7 +31,7 @@ pub(super) struct Shared {
     queue: Mutex<DueQueue>,
     pub(super) syncs: Syncs,
     namespaces: RwLock<HashMap<AdapterName, Namespace>>,
-    pub(super) nudges: watch::Sender<u64>,
+    pub(super) nudges: Nudges,
     pub(super) failed: watch::Sender<Option<String>>,
     /// Commits are refused: the disk is full.
     pub(super) full: AtomicBool,
@@ -57,7 +58,7 @@ impl Shared {
             queue: Mutex::default(),
             syncs: Syncs::default(),
             namespaces: RwLock::default(),
-            nudges: watch::Sender::new(0),
+            nudges: Nudges::default(),
             failed: watch::Sender::new(None),
             full: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -140,10 +141,6 @@ impl Shared {
     pub(super) fn know_namespace(&self, adapter: &AdapterName, namespace: Namespace) {
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         namespaces.insert(adapter.clone(), namespace);
-    }
-
-    pub(super) fn nudge(&self) {
-        self.nudges.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Storage has failed for good; the first reason stays.

@@ -94,7 +94,7 @@ impl Start {
         if self.has_room() {
             self.shared.full.store(false, Ordering::Release);
         }
-        self.shared.nudge();
+        self.shared.nudges.tell_all();
         true
     }
 }

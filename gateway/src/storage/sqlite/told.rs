@@ -1,6 +1,6 @@
 //! What the queue of deliveries is told of a group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::queue::{Handover, Turn};
@@ -37,18 +37,26 @@ impl Told {
 
     /// Tells the queue of deliveries what is now on disk.
     pub(super) fn publish(self, shared: &Shared) {
-        let nudge = !(self.handovers.is_empty() && self.parked.is_empty())
-            || self.finished.iter().any(|(_, parked)| parked.is_some());
+        let mut nudged = BTreeSet::new();
+        let mut nudge = |destination: &DestinationName| {
+            if !nudged.contains(destination) {
+                nudged.insert(destination.clone());
+            }
+        };
         {
             let mut queue = shared.queue();
             for handover in self.handovers {
+                nudge(&handover.destination);
                 queue.hand_over(handover);
             }
             for (destination, turn) in self.parked {
+                nudge(&destination);
                 queue.park(&destination, turn);
             }
             for (id, parked) in self.finished {
-                queue.finish(id, parked);
+                if let Some(destination) = queue.finish(id, parked) {
+                    nudge(&destination);
+                }
             }
             for (destination, by) in &self.pending {
                 queue.count(destination, *by);
@@ -56,8 +64,6 @@ impl Told {
         }
         shared.pending.fetch_add(self.pending.values().sum(), Ordering::Relaxed);
         shared.dead.fetch_add(self.dead, Ordering::Relaxed);
-        if nudge {
-            shared.nudge();
-        }
+        shared.nudges.tell(&nudged);
     }
 }

@@ -114,7 +114,7 @@ fn a_store_that_has_no_room_to_be_opened_comes_up_refusing_and_opens_later() {
     let refusing = block_on(store.health()).unwrap().refusing;
     assert_eq!(refusing.as_deref(), Some("the disk is full"));
     assert!(block_on(store.request(id)).unwrap().is_some(), "what is stored can be read");
-    let nudges = store.nudges();
+    let nudges = store.nudges(&destination("a"));
     room.store(true, Ordering::Release);
     eventually("it opens", || nudges.has_changed().unwrap());
     assert_eq!(lease(store, "a", 9).len(), 1, "what was owed");
