@@ -182,7 +182,9 @@ impl Call<'_> {
             self.receive(&subject.inbound, &subject.presented, turn);
         subject.masked = masked.or(subject.masked);
         subject.was_called = true;
-        let settled = match settle(end, withheld, &verdicts, &self.served.route.secrets) {
+        let route = &self.served.route;
+        let plugin = route.adapter.version();
+        let settled = match settle(end, withheld, &verdicts, &route.secrets, plugin) {
             Ok(settled) => settled,
             Err(refusal) => return Attempt::Ended(subject.refused(refusal, verdicts)),
         };

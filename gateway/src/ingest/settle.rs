@@ -4,7 +4,9 @@ use http::StatusCode;
 
 use super::answer::{RETRY_ADAPTER, Refusal};
 use crate::adapter::{End, Outcome};
-use crate::model::{Answer, Diagnosis, Disposition, Found, Rejection, VerdictRecord, Verified};
+use crate::model::{
+    Answer, Diagnosis, Disposition, Found, PluginVersion, Rejection, VerdictRecord, Verified,
+};
 use crate::verification::RouteSecrets;
 
 /// Why an operator sees nothing of a request.
@@ -29,6 +31,7 @@ pub(super) fn settle(
     withheld: bool,
     verdicts: &[VerdictRecord],
     secrets: &RouteSecrets,
+    plugin: &PluginVersion,
 ) -> Result<Settled, Refusal> {
     let (diagnosis, note) = match end {
         End::Rejection(rejection) => return Err(rejected(rejection, verdicts)),
@@ -40,7 +43,11 @@ pub(super) fn settle(
             return Ok(Settled { outcome, verified, disposition, diagnosis: None, note: None });
         }
         End::Trap(message) => (Diagnosis::TRAP, message),
-        End::Deadline => (Diagnosis::DEADLINE, "the call ran out of time".to_owned()),
+        End::Deadline => {
+            let PluginVersion { plugin, version, .. } = plugin;
+            let note = format!("plugin `{plugin}` {version}, call `receive`: it ran out of time");
+            (Diagnosis::DEADLINE, note)
+        }
     };
     let note = if withheld { format!("{note}; {WITHHELD}") } else { note };
     // `auth = "none"` is no verdict: what nobody vouched for is not kept because it trapped.

@@ -135,7 +135,11 @@ async fn a_rejection_is_a_status_to_the_sender_and_a_diagnosis_to_the_operator()
 async fn why_nothing_of_a_quarantined_request_is_kept_stands_with_it() {
     for (end, why) in [
         (End::Trap("spun".to_owned()), "spun; nothing of its body and query is kept"),
-        (End::Deadline, "the call ran out of time; nothing of its body and query is kept"),
+        (
+            End::Deadline,
+            "plugin `scripted` 1.2.3, call `receive`: it ran out of time; nothing of its body and \
+             query is kept",
+        ),
     ] {
         let gateway = Gateway::start(&Plan::default());
         gateway
