@@ -5,7 +5,11 @@ use std::fs;
 
 use toml::{Table, Value};
 
+use super::fields;
 use super::fixture::Case;
+use crate::{
+    Adapter, Answer, Description, Event, Inbound, Loose, Money, Outcome, Reader, Rejection,
+};
 
 const README: &str = include_str!("../../README.md");
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
@@ -54,6 +58,50 @@ fn the_guides_case_is_one() {
     assert_eq!(case.request.header("x-shop-secret").collect::<Vec<_>>(), ["s3cret"]);
     assert_eq!(case.secrets["secret"], ["s3cret"]);
     assert!(case.is_portable());
+}
+
+/// What the guide's shop does with an amount.
+struct Shop;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct NoSettings {}
+
+#[derive(serde::Deserialize)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    amount: Loose<'a>,
+}
+
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct Data<'a> {
+    amount: Option<Money<'a>>,
+}
+
+impl Adapter for Shop {
+    type Settings = NoSettings;
+
+    fn describe() -> Description {
+        Description::new("shop", "1.0.0", "").event::<Data<'static>>("com.example.shop.paid", "")
+    }
+
+    fn receive(_: &NoSettings, inbound: &Inbound) -> Result<Outcome, Rejection> {
+        let document = inbound.json::<Payload<'_>>()?;
+        let amount = Reader::new().money("amount", document.value.amount, Some("EUR"));
+        let event = Event::new("com.example.shop.paid", &Data { amount })?;
+        Ok(Outcome::accepted(Answer::empty(200)).event(event))
+    }
+}
+
+#[test]
+fn the_guides_fields_are_carried() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("fields.toml");
+    let text = block("[[fields]]");
+    fs::write(&file, text).unwrap();
+    fields::assert_carried::<Shop>(&file);
+    // It can fail.
+    fs::write(&file, text.replace("325", "326")).unwrap();
+    assert!(std::panic::catch_unwind(|| fields::assert_carried::<Shop>(&file)).is_err());
 }
 
 /// Every key of a case is in its table.
