@@ -66,6 +66,9 @@ pub struct SecretRole {
     /// must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     unless: Option<SettingIs>,
+    /// Dotted path of the setting that says how it is used: a route has both or neither.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    with: Option<Cow<'static, str>>,
     summary: Cow<'static, str>,
     travels: Travels,
 }
@@ -249,6 +252,23 @@ impl Description {
         self.secret(role, travels, summary, false)
     }
 
+    /// A secret that means something only with the setting at the dotted path `setting`: a route has
+    /// both or neither, and one of them alone is a configuration problem.
+    #[must_use]
+    pub fn secret_with(
+        self,
+        role: &'static str,
+        travels: Travels,
+        summary: &'static str,
+        setting: &'static str,
+    ) -> Self {
+        let mut about = self.secret(role, travels, summary, false);
+        if let Some(secret) = about.secrets.last_mut() {
+            secret.with = Some(setting.into());
+        }
+        about
+    }
+
     fn secret(
         mut self,
         role: &'static str,
@@ -257,7 +277,8 @@ impl Description {
         required: bool,
     ) -> Self {
         let (role, summary) = (role.into(), summary.into());
-        self.secrets.push(SecretRole { role, required, unless: None, summary, travels });
+        let (unless, with) = (None, None);
+        self.secrets.push(SecretRole { role, required, unless, with, summary, travels });
         self
     }
 
@@ -399,6 +420,7 @@ mod tests {
                 "H.",
             )
             .secret_unless("old", Travels::Key, "O.", SettingIs::new("signed.old", "no"))
+            .secret_with("mac", Travels::Key, "M.", "signed.mac")
             .state_version(2)
             .redacts()
             .consumes("com.example.other")
@@ -415,6 +437,8 @@ mod tests {
                     { "in": "header", "name": "x-a", "prefix": "Bearer ", "setting": "header" } },
                 { "role": "old", "required": true, "unless": { "setting": "signed.old", "is": "no" },
                     "summary": "O.", "travels": { "in": "key" } },
+                { "role": "mac", "required": false, "with": "signed.mac", "summary": "M.",
+                    "travels": { "in": "key" } },
             ])
         );
         assert_eq!(json["state_version"], 2);

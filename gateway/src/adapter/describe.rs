@@ -192,6 +192,9 @@ pub struct SecretRole {
     /// must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unless: Option<SettingIs>,
+    /// Dotted path of the setting that says how it is used: a route has both or neither.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
     #[serde(default)]
     pub summary: String,
     pub travels: Travels,

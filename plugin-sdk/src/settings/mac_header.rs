@@ -57,7 +57,8 @@ impl MacHeader {
     /// `role` is its key. `true`: it matched; `false`: the route has neither.
     ///
     /// One without the other is refused, since the route would otherwise be as weak as without
-    /// either and nobody would notice. `configure` cannot find it: it is told of no secrets.
+    /// either and nobody would notice. `configure` cannot find it: it is told of no secrets. Where
+    /// `describe` says so ([`crate::Description::secret_with`]), the gateway finds it before.
     ///
     /// # Errors
     ///

@@ -58,10 +58,11 @@ impl Adapter for PaytiaCdr {
                 Travels::header(DEFAULT_SECRET_HEADER).named_by("secret_header"),
                 "Value of a static header, where Paytia sends one",
             )
-            .optional_secret(
+            .secret_with(
                 "hmac_key",
                 Travels::Key,
                 "Key of the MAC that setting `hmac` describes",
+                "hmac",
             )
             .redacts()
             .state_version(STATE_VERSION)

@@ -48,10 +48,11 @@ impl Adapter for Vkyc {
                 Travels::header(DEFAULT_SECRET_HEADER).named_by("secret_header"),
                 "Value of the static header that HyperVerge sends with every webhook",
             )
-            .optional_secret(
+            .secret_with(
                 "hmac_key",
                 Travels::Key,
                 "Key of the MAC that setting `hmac` describes",
+                "hmac",
             )
             .fact("event_type", "Event")
             .fact("transaction_id", "Transaction")

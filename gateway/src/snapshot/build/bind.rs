@@ -69,6 +69,7 @@ impl Binding<'_> {
                 problems.push(&at, message, Some(help));
             }
         }
+        self.check_paired(problems);
         if self.route.auth == RouteAuth::None {
             return;
         }
@@ -93,6 +94,30 @@ impl Binding<'_> {
             );
             let help = format!("{roles}; `auth = \"none\"` believes everybody");
             problems.push(&self.place("secrets"), message, Some(help));
+        }
+    }
+
+    /// A secret and the setting that says how it is used mean nothing without each other, whoever else
+    /// is believed: what was meant to be checked is not, so the adapter would refuse everything.
+    fn check_paired(&self, problems: &mut Problems) {
+        for role in &self.description.secrets {
+            let Some(path) = role.with.as_deref() else { continue };
+            let is_given = self.route.secrets.contains_key(&role.role);
+            let [setting, summary] = [path, &role.summary].map(super::words::untrusted);
+            let (at, message, help) = match (is_given, self.setting(path).is_some()) {
+                (true, true) | (false, false) => continue,
+                (true, false) => (
+                    self.place(&join_key("secrets", &role.role)),
+                    format!("is given, but no setting `{setting}` says how it is used"),
+                    format!("set `{setting}`, or take the secret out"),
+                ),
+                (false, true) => (
+                    self.setting_place(path),
+                    format!("needs the secret `{}`, which the route does not have", role.role),
+                    format!("the name of a secret: {summary}"),
+                ),
+            };
+            problems.push(&at, message, Some(help));
         }
     }
 

@@ -98,6 +98,8 @@ fn waivable() -> serde_json::Value {
         "secrets": [{
             "role": "key", "required": true, "travels": { "in": "key" },
             "unless": { "setting": "signed.rows", "is": "no" },
+        }, {
+            "role": "mac", "summary": "Key of the MAC", "travels": { "in": "key" }, "with": "signed.mac",
         }],
     })
 }
@@ -227,6 +229,35 @@ fn a_secret_that_a_setting_does_without_is_needed_or_refused_by_it() {
     };
     assert!(build(&Scripted::default(), &named("")).is_ok());
     check(&named("signed.rows = 'yes'"), key, "`signed` requires it");
+}
+
+#[test]
+fn a_secret_and_the_setting_that_it_goes_with_stand_together() {
+    let route = |secrets: &str, settings: &str, auth: &str| {
+        format!(
+            "[routes.x]\npath = '/x'\nplugin = 'signed'\nsecrets = {{ {secrets} }}\n\
+             settings = {{ {settings} }}\n{auth}"
+        )
+    };
+    let mac = "signed.mac.header = 'x-mac'";
+    for auth in ["", "auth = 'none'\n"] {
+        let key = if auth.is_empty() { "key = 's', " } else { "" };
+        let (both, none) = (format!("{key}mac = 's'"), key.trim_end_matches(", "));
+        let told = "no setting `signed.mac` says how it is used";
+        check(&route(&both, "", auth), "routes.x.secrets.mac", told);
+        let told = "needs the secret `mac`";
+        check(&route(none, mac, auth), "routes.x.settings.signed.mac", told);
+        for (secrets, settings) in [(both.as_str(), mac), (none, "")] {
+            let built = build(&Scripted::default(), &route(secrets, settings, auth));
+            assert!(built.is_ok(), "{secrets} {settings} {auth}");
+        }
+    }
+    // The adapter's own setting is that of each of its routes.
+    let named = format!(
+        "[adapters.a]\nplugin = 'signed'\nsettings = {{ {mac} }}\n[routes.x]\npath = '/x'\n\
+         adapter = 'a'\nsecrets = {{ key = 's' }}\n"
+    );
+    check(&named, "adapters.a.settings.signed.mac", "needs the secret `mac`");
 }
 
 #[test]

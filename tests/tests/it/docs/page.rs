@@ -47,13 +47,13 @@ fn secrets(about: &Description, page: &mut String) {
         .secrets
         .iter()
         .map(|secret| {
-            let required = match &secret.unless {
-                Some(unless) => {
-                    let SettingIs { setting, is } = unless;
+            let required = match (&secret.unless, &secret.with) {
+                (Some(SettingIs { setting, is }), _) => {
                     format!("required; not with `{setting} = \"{is}\"`")
                 }
-                None if secret.required => "required".to_owned(),
-                None => "optional".to_owned(),
+                (None, Some(setting)) => format!("with `{setting}`, and not without"),
+                (None, None) if secret.required => "required".to_owned(),
+                (None, None) => "optional".to_owned(),
             };
             let (role, travels) = (format!("`{}`", secret.role), travels(&secret.travels));
             vec![role, required, travels, secret.summary.clone()]
