@@ -86,6 +86,7 @@ impl Adapter for PayoutMatcher {
             .fact("fields", "Fields")
             .fact("registered", "Registered")
             .fact("refused", "Refused")
+            .fact("unread", "Not read")
     }
 
     fn check(settings: &Settings) -> Vec<Problem> {

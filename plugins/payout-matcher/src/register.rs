@@ -1,6 +1,7 @@
 //! Calls, as other adapters and a route of their own tell of them.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use plugin_sdk::json::{self, Document};
 use plugin_sdk::{
@@ -8,7 +9,7 @@ use plugin_sdk::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::amount;
+use crate::amount::{self, CENTS_LIMIT};
 use crate::balance::{self, Change};
 use crate::call::{Call, Paid, Told};
 use crate::duration;
@@ -99,6 +100,8 @@ pub(crate) fn consume(settings: &Settings, event: &DeliveredEvent) -> Result<Out
 struct Taken {
     registered: usize,
     refused: Vec<Refused>,
+    /// Fields that some call has and that could not be read.
+    unread: BTreeSet<&'static str>,
     last: Option<String>,
     events: Vec<Event>,
 }
@@ -114,18 +117,19 @@ struct Refused {
 impl Taken {
     fn take(
         &mut self,
-        told: Result<(String, Told), &'static str>,
+        read: Result<Read, &'static str>,
         at: u64,
         settings: &Settings,
     ) -> Result<(), Rejection> {
         let index = self.registered + self.refused.len();
-        let (id, told) = match told {
-            Ok(call) => call,
+        let Read { id, told, unread } = match read {
+            Ok(read) => read,
             Err(reason) => {
                 self.refused.push(Refused { index, reason });
                 return Ok(());
             }
         };
+        self.unread.extend(unread);
         match register(id, told, at, settings)? {
             Registered::Expired => {
                 self.refused.push(Refused { index, reason: "the call is older than `keep_calls`" });
@@ -154,20 +158,25 @@ impl Taken {
             registered: usize,
             #[serde(skip_serializing_if = "Vec::is_empty")]
             refused: Vec<Refused>,
+            #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+            unread: BTreeSet<&'static str>,
         }
         if let (0, [first, ..]) = (self.registered, self.refused.as_slice()) {
             return Err(Rejection::new(400, "no_call", first.reason));
         }
         let refused = self.refused.len();
-        let body = Body { ok: true, registered: self.registered, refused: self.refused };
+        let unread = Vec::from_iter(self.unread.iter().copied()).join(" ");
+        let Self { registered, refused: of_body, unread: names, last, events } = self;
+        let body = Body { ok: true, registered, refused: of_body, unread: names };
         let answer = Answer::json(200, serde_json::to_string(&body).unwrap_or_default());
-        let one = if self.registered == 1 { self.last } else { None };
+        let one = if registered == 1 { last } else { None };
         let outcome = Outcome::accepted(answer)
             .fact("status", Some("registered"))
             .fact("call", one)
-            .fact("registered", Some(self.registered.to_string()))
-            .fact("refused", (refused > 0).then(|| refused.to_string()));
-        Ok(self.events.into_iter().fold(outcome, Outcome::event))
+            .fact("registered", Some(registered.to_string()))
+            .fact("refused", (refused > 0).then(|| refused.to_string()))
+            .fact("unread", (!unread.is_empty()).then_some(unread));
+        Ok(events.into_iter().fold(outcome, Outcome::event))
     }
 }
 
@@ -209,41 +218,87 @@ fn reassign(before: &Call, call: &mut Call, settings: &Settings) -> Result<Vec<C
     Ok(changes)
 }
 
-/// Reads a call from an object. What cannot be read is as if it were not there; only without an id
-/// there is no call.
-fn read<'a>(
-    members: &Members<'a>,
+/// A call as an object tells it.
+struct Read {
+    id: String,
+    told: Told,
+    /// Fields that are there and could not be read.
+    unread: Vec<&'static str>,
+}
+
+/// Reads a call from an object. What cannot be read is as if it were not there, but told to who
+/// looks why no report finds the call; only without an id there is no call.
+fn read(
+    members: &Members<'_>,
     paths: &CallPaths,
     settings: &Settings,
-) -> Result<(String, Told), &'static str> {
-    let value = |names: &Names| -> Option<Loose<'a>> {
-        names.iter().find_map(|path| members.at(path).filter(|value| is_something(*value)))
+) -> Result<Read, &'static str> {
+    let of_id =
+        |value: Loose<'_>| text(value).map(|id| id.trim().to_owned()).filter(|id| is_id(id));
+    let call_id = first(members, &paths.call_id).and_then(of_id);
+    let id = call_id.ok_or("`call_id` is missing, or longer than 200 bytes")?;
+    let mut unread = Vec::new();
+    // A number of which nobody can be found is kept as it was sent.
+    let mut phone = |name, names| {
+        let number = first(members, names)?.telephone(settings.default_country).ok().flatten();
+        if number.as_ref().is_none_or(|of| of.e164().is_none() && !of.is_withheld()) {
+            unread.push(name);
+        }
+        number.as_ref().map(Phone::of)
     };
-    let text = |names: &Names| -> Option<Cow<'a, str>> { value(names)?.text().ok().flatten() };
-    let id = |names: &Names| text(names).map(|id| id.trim().to_owned()).filter(|id| is_id(id));
-    let phone = |names: &Names| {
-        let number = value(names)?.telephone(settings.default_country).ok().flatten()?;
-        Some(Phone::of(&number))
-    };
-    let call_id = id(&paths.call_id).ok_or("`call_id` is missing, or longer than 200 bytes")?;
-    let started_at =
-        value(&paths.started_at).and_then(|at| at.time(Some(Zone::UTC)).ok().flatten());
+    let (caller, number) = (phone("caller", &paths.caller), phone("number", &paths.number));
+    let mut take = Taking { members, unread };
+    let amount = |value| amount::payout(&text(value)?, &settings.currency, CENTS_LIMIT).ok();
     let told = Told {
-        ref_id: id(&paths.ref_id),
-        caller: phone(&paths.caller),
-        number: phone(&paths.number),
-        started_at: started_at.and_then(|at| u64::try_from(at.as_unix_millis()).ok()),
-        duration: text(&paths.duration).and_then(|text| duration::read(&text).ok()),
-        campaign: id(&paths.campaign),
-        publisher: id(&paths.publisher),
-        buyer: id(&paths.buyer),
-        value_cents: text(&paths.value)
-            .and_then(|text| amount::payout(&text, &settings.currency, amount::CENTS_LIMIT).ok())
-            .map(|value| value.cents),
+        caller,
+        number,
+        ref_id: take.value("ref_id", &paths.ref_id, of_id),
+        started_at: take.value("started_at", &paths.started_at, moment),
+        duration: take.value("duration", &paths.duration, |of| duration::read(&text(of)?).ok()),
+        campaign: take.value("campaign", &paths.campaign, of_id),
+        publisher: take.value("publisher", &paths.publisher, of_id),
+        buyer: take.value("buyer", &paths.buyer, of_id),
+        value_cents: take.value("value", &paths.value, amount).map(|value| value.cents),
     };
-    Ok((call_id, told))
+    Ok(Read { id, told, unread: take.unread })
+}
+
+/// Reads the fields of one object.
+struct Taking<'m, 'a> {
+    members: &'m Members<'a>,
+    unread: Vec<&'static str>,
+}
+
+impl<'a> Taking<'_, 'a> {
+    fn value<T>(
+        &mut self,
+        name: &'static str,
+        names: &Names,
+        read: impl FnOnce(Loose<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let value = read(first(self.members, names)?);
+        if value.is_none() {
+            self.unread.push(name);
+        }
+        value
+    }
+}
+
+/// The first that says something.
+fn first<'a>(members: &Members<'a>, names: &Names) -> Option<Loose<'a>> {
+    names.iter().find_map(|path| members.at(path).filter(|value| is_something(*value)))
+}
+
+fn text(value: Loose<'_>) -> Option<Cow<'_, str>> {
+    value.text().ok().flatten()
+}
+
+/// In milliseconds.
+fn moment(value: Loose<'_>) -> Option<u64> {
+    let time = value.time(Some(Zone::UTC)).ok().flatten()?;
+    u64::try_from(time.as_unix_millis()).ok()
 }
 
 fn is_something(value: Loose<'_>) -> bool {
-    value.text().ok().flatten().is_some_and(|text| !text.trim().is_empty())
+    text(value).is_some_and(|text| !text.trim().is_empty())
 }
