@@ -23,9 +23,13 @@ impl Reader {
         self.warnings
     }
 
-    /// Keeps a warning of the adapter's own.
+    /// Keeps a warning of the adapter's own. Of a field that stands many times, as in each item of a
+    /// list, the same is told once: a hostile list must not cost more than it is long.
     pub fn warn(&mut self, code: &'static str, field: &'static str, detail: &'static str) {
-        self.warnings.push(Warning::new(code, field, detail));
+        let warning = Warning::new(code, field, detail);
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Takes what was read, or keeps the warning.
@@ -98,5 +102,21 @@ impl Reader {
             self.warn("unexpected_type", field, "not an object");
         }
         value.into_value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_doubt_is_told_once_however_often_it_is_had() {
+        let mut read = Reader::new();
+        for (code, field) in [("odd", "a.b"), ("odd", "a.c"), ("odd", "a.b"), ("even", "a.b")] {
+            read.warn(code, field, "no");
+        }
+        let told = |code, field| Warning::new(code, field, "no");
+        let expected = [told("odd", "a.b"), told("odd", "a.c"), told("even", "a.b")];
+        assert_eq!(read.into_warnings(), expected);
     }
 }

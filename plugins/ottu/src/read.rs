@@ -13,6 +13,10 @@ use crate::kind::{self, Kind};
 use crate::payload::{self, Labelled, Payload};
 use crate::signature::Proof;
 
+/// Most child transactions that are read. A payment has a few; the list is not signed, so anybody who
+/// saw a webhook can make it longer.
+const TRANSACTIONS_MAX: usize = 256;
+
 /// `home` is the country of telephone numbers that name none.
 pub(crate) fn data_of<'a>(
     mut from: Payload<'a>,
@@ -281,14 +285,21 @@ fn transaction<'a>(
 
 fn transactions<'a>(value: Loose<'a>, read: &mut Reader) -> Option<Vec<Transaction<'a>>> {
     let value = value.opaque()?;
-    let Some(items) = value.list::<Object<payload::Transaction<'a>>>() else {
+    // One by one: an item read takes a hundred times the room that it has in the body.
+    let Some(items) = value.list::<Loose<'a>>() else {
         read.warn("unexpected_type", "transactions", "not a list");
         return None;
     };
-    let mut children = Vec::with_capacity(items.len());
-    for item in items {
-        let item = read.object("transactions", item);
-        children.extend(item.and_then(|item| transaction(&ITEM, &item, read)));
+    if items.len() > TRANSACTIONS_MAX {
+        read.warn("too_many_items", "transactions", "only the first 256 were read");
+    }
+    let mut children = Vec::new();
+    for item in items.into_iter().take(TRANSACTIONS_MAX) {
+        match item.object::<payload::Transaction<'a>>() {
+            Some(item) => children.extend(transaction(&ITEM, &item, read)),
+            None if item.opaque().is_none() => {}
+            None => read.warn("unexpected_type", "transactions", "not an object"),
+        }
     }
     (!children.is_empty()).then_some(children)
 }

@@ -149,3 +149,33 @@ async fn a_costly_body_is_answered_by_each_adapter_within_its_limits() {
     println!("{answered} costly bodies answered");
     assert!(gateway.terminate().await.unwrap().status.success());
 }
+
+/// Anybody who saw a signed body can add a list to it that is not signed: it must not break the
+/// adapter, whatever the items are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_body_full_of_unsigned_items_costs_an_adapter_no_more_than_another() {
+    let home = HomeBuilder::new()
+        .plugin("ottu")
+        .unwrap()
+        .secret("ottu-hmac", OTTU_KEY)
+        .toml(
+            "[routes.ottu]\npath = \"/hooks/ottu\"\nplugin = \"ottu\"\n\
+             secrets = { hmac_key = \"ottu-hmac\" }\ndeliver_to = [\"events\"]\n",
+        )
+        .events_file()
+        .build()
+        .unwrap();
+    let gateway = home.start().await.unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, OTTU_KEY.as_bytes());
+    for (number, item) in ["5", "{}", r#"{"amount":1}"#, r#"{"amount":"x"}"#].iter().enumerate() {
+        let signed = format!("amount1.000reference_numberr-{number}resultsuccessstatepaid");
+        let signature = hex::encode(hmac::sign(&key, signed.as_bytes()));
+        let head = format!(
+            r#"{{"amount":"1.000","reference_number":"r-{number}","result":"success","state":"paid","signature":"{signature}","transactions":["#
+        );
+        let items = vec![*item; (BODY_MAX - head.len() - 2) / (item.len() + 1)].join(",");
+        let request = Request::post_json("/hooks/ottu", format!("{head}{items}]}}"));
+        assert_eq!(gateway.send(request).await.unwrap().status, 200, "{item}");
+    }
+    assert!(gateway.terminate().await.unwrap().status.success());
+}
