@@ -130,7 +130,7 @@ fn data_of<'a>(mut payload: Payload<'a>, settings: &Settings, read: &mut Reader)
 
 /// What makes a redelivery the same event: the provider's request id; in old payloads, which have
 /// none, the transaction, and of a refund what and when, since a purchase may be given back in
-/// parts; for a registration who and when. Else the body as it is: of a subscription a transaction
+/// parts; for a registration who, when, and whether it was confirmed. Else the body as it is: of a subscription a transaction
 /// tells many things.
 fn key_of(data: &Data<'_>, inbound: &Inbound) -> Key {
     let queue_type = data.queue_type.as_deref().unwrap_or_default();
@@ -144,11 +144,13 @@ fn key_of(data: &Data<'_>, inbound: &Inbound) -> Key {
         return of_transaction(data, queue_type, transaction, &purchased.to_string());
     }
     let session = data.session.as_ref().and_then(|session| session.client_uuid.as_deref());
-    let registered = data.registration.as_ref().and_then(|registration| registration.registered_at);
-    if let (Kind::Registration, Some(session), Some(registered)) = (data.kind, session, registered)
+    if let (Kind::Registration, Some(session), Some(registration)) =
+        (data.kind, session, &data.registration)
+        && let Some(registered) = registration.registered_at
     {
         let subscriber = data.subscriber_id.as_deref().unwrap_or_default();
-        return Key::new(["registration", session, &registered.to_string(), subscriber]);
+        let confirmed = registration.otp_status.as_deref().unwrap_or_default();
+        return Key::new(["registration", session, &registered.to_string(), subscriber, confirmed]);
     }
     Key::new(["body", &inbound.body_digest()])
 }
