@@ -152,6 +152,16 @@ impl Settings {
         for number in self.numbers.keys().filter(|number| !phone::is_e164(number)) {
             wrong(format!("numbers.{number}"), "not a number in E.164, as `+13055551234`");
         }
+        for (number, of) in &self.numbers {
+            let (Some(campaign), Some(publisher)) = (&of.campaign, &of.publisher) else { continue };
+            if self.assignment(campaign, publisher).is_none() {
+                let message = format!(
+                    "credits nobody: `campaigns` has no publisher `{publisher}` of `{campaign}` \
+                     (`{{ percent = \"0\" }}` where that is meant)"
+                );
+                wrong(format!("numbers.{number}"), &message);
+            }
+        }
         self.check_fields(&mut problems);
         for (id, campaign) in &self.campaigns {
             campaign.check(&format!("campaigns.{id}"), &mut problems);
@@ -261,6 +271,19 @@ mod tests {
             ]
         );
         assert_eq!(problems("{}"), [""; 0]);
+        let of_number = |campaign: &str, more: &str| {
+            problems(&format!(
+                r#"{{"campaigns": {{"hvac": {{"publishers": {{"ann": {{"percent": "0"}}}}}}}},
+                    "numbers": {{"+18885550000": {{"campaign": "{campaign}"{more}}}}}}}"#
+            ))
+        };
+        assert_eq!(of_number("hvac", r#", "publisher": "ann""#), [""; 0]);
+        // Who publishes, the call itself may say.
+        assert_eq!(of_number("roof", ""), [""; 0]);
+        for (campaign, publisher) in [("hvca", "ann"), ("hvac", "anne")] {
+            let found = of_number(campaign, &format!(r#", "publisher": "{publisher}""#));
+            assert_eq!(found, ["numbers.+18885550000"], "{campaign} {publisher}");
+        }
         assert_eq!(problems(r#"{"match_window": "48h", "keep_calls": "24h"}"#), ["keep_calls"]);
     }
 
