@@ -1,9 +1,13 @@
 //! Sizes of bodies, from outside.
 
+use std::collections::BTreeSet;
+
 use ring::hmac;
-use sluice_tests::HomeBuilder;
 use sluice_tests::http::Request;
-use sluice_tests::provider::{VKYC_PATH, VKYC_SECRET_HEADER};
+use sluice_tests::provider::{VKYC_PATH, VKYC_SECRET_HEADER, vkyc_payload};
+use sluice_tests::{HomeBuilder, VKYC_SECRET, store};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// The default of `ingest.body_max`.
 const BODY_MAX: usize = 1 << 20;
@@ -59,7 +63,7 @@ async fn a_body_of_exactly_the_limit_is_accepted_by_each_adapter_and_one_byte_mo
     let vkyc = |length| {
         let head = r#"{"appId":"a","transactionId":"t","eventType":"VCIP_CALL_STARTED","eventId":"e","eventDetails":{"agentId":""#;
         Request::post_json(VKYC_PATH, padded(head, r#""}}"#, length))
-            .header(VKYC_SECRET_HEADER, sluice_tests::VKYC_SECRET)
+            .header(VKYC_SECRET_HEADER, VKYC_SECRET)
     };
     let zotlo = |length| {
         let head = r#"{"queue":{"type":"TransactionInsert","eventType":"transaction","requestID":"r"},"parameters":{"transaction_id":"t","status":"trial","comment":""#;
@@ -138,7 +142,7 @@ async fn a_costly_body_is_answered_by_each_adapter_within_its_limits() {
             for declared in ["application/json", "application/x-www-form-urlencoded"] {
                 let request = Request::new("POST", path)
                     .header("content-type", declared)
-                    .header(VKYC_SECRET_HEADER, sluice_tests::VKYC_SECRET)
+                    .header(VKYC_SECRET_HEADER, VKYC_SECRET)
                     .body(body.clone());
                 let status = gateway.send(request).await.unwrap().status;
                 assert!(status < 500, "{name} at {path} as {declared}: {status}");
@@ -178,4 +182,56 @@ async fn a_signed_body_full_of_unsigned_items_costs_an_adapter_no_more_than_anot
         assert_eq!(gateway.send(request).await.unwrap().status, 200, "{item}");
     }
     assert!(gateway.terminate().await.unwrap().status.success());
+}
+
+/// A whole request as it goes over the wire, closed by its sender.
+fn wire(id: &str, chunked: bool) -> Vec<u8> {
+    let body = vkyc_payload(id);
+    let (length, body) = if chunked {
+        let (one, two) = body.split_at(body.len() / 2);
+        let chunks = format!("{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len());
+        ("transfer-encoding: chunked".to_owned(), chunks)
+    } else {
+        (format!("content-length: {}", body.len()), body)
+    };
+    format!(
+        "POST {VKYC_PATH} HTTP/1.1\r\nhost: sluice\r\ncontent-type: application/json\r\n\
+         {VKYC_SECRET_HEADER}: {VKYC_SECRET}\r\nconnection: close\r\n{length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// A sender that goes away before its last byte leaves nothing; one that goes away after it, or
+/// waits, has its request stored whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_cut_off_anywhere_is_not_stored() {
+    let home = HomeBuilder::new().vkyc(&["events"]).unwrap().events_file().build().unwrap();
+    let gateway = home.start_with(&[]).await.unwrap();
+    let mut whole = BTreeSet::new();
+    let mut cut_off = 0;
+    for chunked in [false, true] {
+        let length =
+            wire("trn:vkyc:false-0000", false).len().max(wire("trn:vkyc:true-0000", true).len());
+        for cut in 0..=length {
+            let id = format!("trn:vkyc:{chunked}-{cut:04}");
+            let bytes = wire(&id, chunked);
+            let cut = cut.min(bytes.len());
+            let mut stream = TcpStream::connect(gateway.ingest()).await.unwrap();
+            stream.write_all(&bytes[..cut]).await.unwrap();
+            if cut == bytes.len() {
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                whole.insert(id);
+            } else {
+                cut_off += 1;
+            }
+        }
+    }
+    assert!(gateway.terminate().await.unwrap().status.success());
+    let stored = store::accepted(&home).await.unwrap();
+    let stored: BTreeSet<String> = stored.into_iter().map(|stored| stored.id).collect();
+    assert_eq!(stored, whole, "{cut_off} were cut off");
+    assert!(whole.len() >= 2);
+    println!("{cut_off} requests cut off, none stored; {} whole ones stored", whole.len());
 }
