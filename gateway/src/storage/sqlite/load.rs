@@ -131,22 +131,30 @@ impl Parked<'_> {
 }
 
 /// Reads one delivery with its event; absent where it is pending no longer.
+///
+/// Where the disk has changed a bit, it may refer to no event, or to one that does not refer to it
+/// and belongs to others: then it is not intact.
 fn read_delivery(connection: &Connection, id: i64) -> Result<Option<Loaded>> {
     let mut delivery = connection.prepare_cached(
-        "SELECT d.at, d.attempts, e.sha256, e.event, e.data \
-         FROM deliveries d JOIN events e ON e.seq = d.event WHERE d.id = ?1 AND d.state < 2",
+        "SELECT d.at, d.attempts, e.sha256, e.event, e.data, \
+         d.id >= e.first_delivery AND d.id < e.first_delivery + e.deliveries \
+         FROM deliveries d LEFT JOIN events e ON e.seq = d.event WHERE d.id = ?1 AND d.state < 2",
     )?;
     let row = |row: &rusqlite::Row<'_>| {
+        let due = UnixMillis(unsql(row.get(0)?));
+        let Some(is_its) = row.get::<_, Option<bool>>(5)? else {
+            let attempts = row.get(1)?;
+            return Ok(Loaded { id, due, attempts, event: None, intact: false, bytes: 0 });
+        };
         let sha256 = row.get_ref(2)?.as_blob()?;
         // Bytes that are no text any more are not what was stored; the digest will say so.
         let json = String::from_utf8_lossy(row.get_ref(3)?.as_bytes()?);
         let data = String::from_utf8_lossy(row.get_ref(4)?.as_bytes()?).into_owned();
         let bytes = json.len() + data.len();
         let (event, intact, bytes) = match event_from_row(sha256, &json, data) {
-            Ok((event, intact)) => (Some(Arc::new(event)), intact, bytes),
+            Ok((event, intact)) => (Some(Arc::new(event)), intact && is_its, bytes),
             Err(_) => (None, false, 0),
         };
-        let due = UnixMillis(unsql(row.get(0)?));
         Ok(Loaded { id, due, attempts: row.get(1)?, event, intact, bytes })
     };
     delivery.query_row([id], row).optional()

@@ -95,12 +95,16 @@ pub(super) fn request(
     id: &RequestId,
     moment: Moment,
 ) -> Result<Option<StoredRequest>> {
+    // The row is looked up by its number, so that its id is read from it and not from the index that
+    // led to it: where a damaged one leads to the row of another request, that shows.
     let mut statement = connection.prepare_cached(
         "SELECT n.name, r.received_at, r.disposition, r.body_sha256, r.answer, r.record, r.body, \
-         r.first_event, r.events, r.state_reads FROM requests r JOIN names n ON n.id = r.route WHERE r.id = ?1",
+         r.first_event, r.events, r.state_reads, r.id FROM requests i JOIN requests r ON r.seq = i.seq \
+         JOIN names n ON n.id = r.route WHERE i.id = ?1",
     )?;
     let found = statement
         .query_row([id.as_bytes()], |row| {
+            let is_it = row.get_ref(10)?.as_blob()? == id.as_bytes();
             let columns = RequestColumns {
                 id: *id,
                 route: name(&row.get::<_, String>(0)?, RouteName::new)?,
@@ -112,11 +116,11 @@ pub(super) fn request(
                 state_reads: reads::unpack(row.get_ref(9)?.as_blob_or_null()?),
             };
             let record: RecordRow<'_> = serde_json::from_str(&text(row, 5)?).map_err(unreadable)?;
-            Ok((record.into_record(columns), row.get(7)?, row.get(8)?))
+            Ok((record.into_record(columns), row.get(7)?, row.get(8)?, is_it))
         })
         .optional()?;
-    let Some((record, first, count)) = found else { return Ok(None) };
-    let intact = sha256(&record.body) == record.kept_sha256.unwrap_or(record.body_sha256);
+    let Some((record, first, count, is_it)) = found else { return Ok(None) };
+    let intact = is_it && sha256(&record.body) == record.kept_sha256.unwrap_or(record.body_sha256);
     let events = events(connection, &record, (first, count), moment)?;
     Ok(Some(StoredRequest { record, intact, events }))
 }
@@ -137,6 +141,8 @@ fn events(
         let data = text(row, 2)?;
         let read = event_from_row(row.get_ref(0)?.as_blob()?, &text(row, 1)?, data.clone());
         let (event, intact) = read.unwrap_or_else(|_| (unreadable_event(record, data), false));
+        // A damaged request may refer to the events of another.
+        let intact = intact && event.request == record.id;
         let deliveries = deliveries(connection, (row.get(3)?, row.get(4)?), moment)?;
         events.push(StoredEvent { event, intact, deliveries });
     }
