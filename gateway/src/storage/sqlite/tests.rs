@@ -11,6 +11,7 @@ mod room;
 mod rot;
 mod state;
 mod sweeping;
+mod upgrade;
 
 use std::fs;
 use std::path::PathBuf;
