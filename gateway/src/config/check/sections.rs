@@ -41,12 +41,12 @@ const DRAIN: Bounds<Duration> = deadline(30, 10 * 60);
 /// Slower than a modem is an attack.
 const BODY_RATE_MIN: Bounds<u64> = Bounds::new(KIB, 1, MIB);
 
-/// Replay and "verify again" reach back this far.
 /// Of what is owed to destinations that were taken out. A day: a mistake is noticed by the next one's
 /// work, and what was meant is not asked about for longer.
 const REMOVED_GRACE: Bounds<Duration> =
     Bounds::new(Duration::from_secs(DAY), Duration::ZERO, Duration::from_secs(30 * DAY));
 
+/// Replay and "verify again" reach back this far.
 const RETENTION: Bounds<Duration> = Bounds::new(
     Duration::from_secs(30 * DAY),
     Duration::from_secs(HOUR),
