@@ -374,6 +374,17 @@ impl Description {
         self.events.iter().any(|each| each.kind == kind)
     }
 
+    /// Whether it lists a view; else a sentence.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn lists_view(&self, name: &str) -> Result<(), String> {
+        if self.views.iter().any(|each| each.name == name) {
+            return Ok(());
+        }
+        let names: Vec<String> = self.views.iter().map(|each| format!("`{}`", each.name)).collect();
+        let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Err(format!("it has no view `{name}`; `describe` lists {has} (`view`)"))
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn shows_fact(&self, name: &str) -> bool {
         self.facts.iter().any(|each| each.name == name)

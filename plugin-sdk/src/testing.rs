@@ -55,8 +55,12 @@ pub fn receive<A: Adapter>(script: &Script) -> Result<Run, Vec<String>> {
 ///
 /// # Errors
 ///
-/// As [`receive`].
+/// As [`receive`]; and where the description lists nothing that is consumed: no gateway would bring
+/// an event.
 pub fn consume<A: Adapter>(script: &Script, event: &DeliveredEvent) -> Result<Run, Vec<String>> {
+    if !description::<A>().consumes_events() {
+        return Err(vec!["it consumes no events: `describe` lists none (`consumes`)".to_owned()]);
+    }
     run::<A>(script, "consume", |adapter| adapter.consume(event))
 }
 
@@ -64,12 +68,14 @@ pub fn consume<A: Adapter>(script: &Script, event: &DeliveredEvent) -> Result<Ru
 ///
 /// # Errors
 ///
-/// What `configure` says of the settings. The inner result is the adapter's.
+/// What `configure` says of the settings, or a view that the description does not list: no gateway
+/// would ask it. The inner result is the adapter's.
 pub fn view<A: Adapter>(
     script: &Script,
     name: &str,
     parameters: &Value,
 ) -> Result<Result<String, Rejection>, Vec<String>> {
+    description::<A>().lists_view(name).map_err(|wrong| vec![wrong])?;
     let adapter = configured::<A>(script)?;
     let call = || adapter.view(name, &parameters.to_string());
     Ok(host::scripted(script, "view", &description::<A>(), call).0)

@@ -28,7 +28,7 @@ impl<const STATE: bool> Adapter for Keeper<STATE> {
     type Settings = NoSettings;
 
     fn describe() -> Description {
-        let description = Description::new("keeper", "1.0.0", "A keeper");
+        let description = Description::new("keeper", "1.0.0", "A keeper").view::<()>("any", "Any");
         if STATE { description.state_version(1) } else { description }
     }
 

@@ -224,3 +224,56 @@ fn what_the_gateway_would_not_take_is_a_mistake() {
 fn made() -> Result<Event, Rejection> {
     Event::new("com.example.made", &serde_json::json!({}))
 }
+
+/// An adapter that answers a view and takes events, of which it describes the view alone.
+struct Forgetful;
+
+impl Adapter for Forgetful {
+    type Settings = NoSettings;
+
+    fn describe() -> Description {
+        Description::new("forgetful", "1.0.0", "").view::<crate::view::Page>("told", "Told")
+    }
+
+    fn receive(_: &NoSettings, _: &Inbound) -> Result<Outcome, Rejection> {
+        taken()
+    }
+
+    fn consume(_: &NoSettings, _: &DeliveredEvent) -> Result<Outcome, Rejection> {
+        taken()
+    }
+
+    fn view(_: &NoSettings, name: &str, _: &str) -> Result<String, Rejection> {
+        Ok(format!("{name:?}"))
+    }
+}
+
+#[test]
+fn what_is_not_described_is_not_asked() {
+    let (script, none) = (Script::default(), Value::Null);
+    assert_eq!(view::<Forgetful>(&script, "told", &none).unwrap().unwrap(), "\"told\"");
+    assert_eq!(
+        view::<Forgetful>(&script, "untold", &none).unwrap_err(),
+        ["it has no view `untold`; `describe` lists `told` (`view`)"]
+    );
+    assert_eq!(
+        view::<Probe>(&script, "any", &none).unwrap_err(),
+        ["it has no view `any`; `describe` lists none (`view`)"]
+    );
+    let event = DeliveredEvent {
+        id: "e".to_owned(),
+        source: "/routes/other".to_owned(),
+        kind: "com.example.made".to_owned(),
+        subject: None,
+        time: None,
+        received_at: "2026-01-02T03:04:05Z".to_owned(),
+        adapter: "other/1.0.0".to_owned(),
+        verified: "none".to_owned(),
+        data: "{}".to_owned(),
+        partition_key: None,
+    };
+    assert_eq!(
+        consume::<Forgetful>(&script, &event).unwrap_err(),
+        ["it consumes no events: `describe` lists none (`consumes`)"]
+    );
+}
