@@ -28,6 +28,7 @@ mod diagnose;
 mod door;
 mod ends;
 mod handler;
+mod head;
 mod http2;
 mod listener;
 mod occupants;

@@ -1,7 +1,9 @@
 //! Doubles for the tests of delivery and of the admin side: a store in memory, scripted
 //! destinations, and a clock that follows the runtime's paused time.
 
-use std::collections::{BTreeMap, VecDeque};
+mod scripted;
+
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +14,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use super::attempt::AttemptError;
-use super::destinations::{Carried, Carry, Carrying};
+pub(crate) use self::scripted::{Act, Scripted};
 use crate::config::{DestinationConfig, DestinationKind, Location, RetryConfig};
 use crate::model::{
     AdapterName, AttemptRecord, Clock, DeadLetterReason, DeliveryId, DeliveryState,
@@ -397,56 +398,5 @@ fn summary(stored: &StoredRequest) -> RequestSummary {
         body_bytes: record.body.len() as u64,
         events: u32::try_from(stored.events.len()).unwrap(),
         facts: record.facts.clone(),
-    }
-}
-
-/// What a scripted destination does with one attempt.
-#[derive(Debug)]
-pub(crate) enum Act {
-    Take,
-    Fail(AttemptError),
-    Panic,
-    /// Takes it after this long.
-    Slow(Duration),
-}
-
-/// A destination that acts out a script, then takes everything.
-#[derive(Debug, Default)]
-pub(crate) struct Scripted {
-    script: Mutex<VecDeque<Act>>,
-    /// Every event it was brought, in order, with the time since its making.
-    pub(crate) brought: Mutex<Vec<EventId>>,
-    under_way: AtomicUsize,
-    pub(crate) peak: AtomicUsize,
-}
-
-impl Scripted {
-    pub(crate) fn new(script: impl IntoIterator<Item = Act>) -> Arc<Self> {
-        Arc::new(Self { script: Mutex::new(script.into_iter().collect()), ..Self::default() })
-    }
-}
-
-impl Carry for Scripted {
-    fn carry<'a>(&'a self, leased: &'a LeasedDelivery) -> Carrying<'a> {
-        Box::pin(async {
-            self.brought.lock().unwrap().push(leased.event.id);
-            let act = self.script.lock().unwrap().pop_front().unwrap_or(Act::Take);
-            let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
-            self.peak.fetch_max(now, Ordering::SeqCst);
-            let result = match act {
-                Act::Take => Ok(Carried::Taken),
-                Act::Fail(error) => Err(error),
-                Act::Slow(duration) => {
-                    tokio::time::sleep(duration).await;
-                    Ok(Carried::Taken)
-                }
-                Act::Panic => {
-                    self.under_way.fetch_sub(1, Ordering::SeqCst);
-                    panic!("scripted");
-                }
-            };
-            self.under_way.fetch_sub(1, Ordering::SeqCst);
-            result
-        })
     }
 }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 use hyper::body::Body;
 use smol_str::SmolStr;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use super::answer::{self, HttpAnswer, Refusal};
 use super::body::{self, BodyFault, Bounds};
 use super::call::{Call, Ending};
 use super::client::{ClientAddress, Neighbour};
+use super::head::head_of;
 use super::refused::RefusedRequest;
 use super::route::{Hit, Lookup, Routed, Served};
 use super::unjudged::Unjudged;
@@ -386,38 +387,4 @@ fn unread(fault: BodyFault) -> Refusal {
 
 fn segment(hit: &Hit<'_>) -> Option<std::ops::Range<usize>> {
     hit.token.as_ref().map(|(segment, _)| segment.clone())
-}
-
-fn head_of(parts: &Parts) -> RequestHead {
-    RequestHead {
-        method: parts.method.as_str().into(),
-        path: parts.uri.path().to_owned(),
-        query: parts.uri.query().map(str::to_owned),
-        headers: texts(&parts.headers),
-    }
-}
-
-fn texts(headers: &HeaderMap) -> Vec<(SmolStr, SmolStr)> {
-    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
-    headers.iter().map(|(name, value)| (name.as_str().into(), text(value))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_texts_of_a_usual_head_share_one_allocation_beside_the_path() {
-        let request = http::Request::post("/hooks/vkyc")
-            .header("host", "hooks.example.com")
-            .header("content-type", "application/json")
-            .header("x-webhook-secret", "s3cret")
-            .header("content-length", "330");
-        let (parts, ()) = request.body(()).unwrap().into_parts();
-        let allocated = allocation_counter::measure(|| {
-            let head = head_of(&parts);
-            assert_eq!(head.headers.len(), 4);
-        });
-        assert_eq!(allocated.count_total, 2);
-    }
 }

@@ -343,8 +343,8 @@ impl SqliteStorage {
         let mut sweep = self.ask_writer(move |writer| Ok(writer.begin_sweep(cutoff))).await?;
         while !sweep.is_over() {
             sweep = self.ask_writer(move |writer| writer.sweep_step(sweep)).await?;
-            if !sweep.pause.is_zero() {
-                tokio::time::sleep(sweep.pause).await;
+            if !sweep.pace.pause.is_zero() {
+                tokio::time::sleep(sweep.pace.pause).await;
             }
         }
         Ok(sweep.deleted)

@@ -8,9 +8,12 @@
 //! Invariant: a pending delivery is held here (ready or leased), or parked and not before its
 //! line's `parked`.
 
+mod items;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+pub(super) use self::items::{Handover, Leasing, LoadPlan, Loaded, Taken};
 use crate::model::{DeliveryId, DestinationName, Event, LeasedDelivery, UnixMillis};
 
 /// Events held for delivery: more are parked. At ≤ 2 KiB each well within [`BYTES_MAX`].
@@ -18,9 +21,6 @@ const EVENTS_MAX: usize = 8_192;
 
 /// Bytes of those events.
 const BYTES_MAX: usize = 12 * 1024 * 1024;
-
-/// Bytes of events handed out by one call, beyond which it gives what it has: the rest is due still.
-pub(super) const LEASE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Leases at once, all destinations together.
 const LEASES_MAX: usize = 65_536;
@@ -70,54 +70,6 @@ struct Meanwhile {
     changed: Vec<i64>,
 }
 
-/// A delivery on its way from its commit into the queue.
-#[derive(Debug)]
-pub(super) struct Handover {
-    pub(super) id: i64,
-    pub(super) destination: DestinationName,
-    pub(super) due: UnixMillis,
-    pub(super) event: Arc<Event>,
-    pub(super) bytes: usize,
-}
-
-/// A delivery read from the table.
-#[derive(Debug)]
-pub(super) struct Loaded {
-    pub(super) id: i64,
-    pub(super) due: UnixMillis,
-    pub(super) attempts: u32,
-    /// Absent where its row cannot be read as an event: held until it is given up.
-    pub(super) event: Option<Arc<Event>>,
-    pub(super) intact: bool,
-    pub(super) bytes: usize,
-}
-
-/// What one call is to be given, and what it was given so far.
-#[derive(Debug, Default)]
-pub(super) struct Leasing {
-    pub(super) limit: usize,
-    pub(super) leased: Vec<LeasedDelivery>,
-    bytes: usize,
-}
-
-/// What became of one `take`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// All that there is, or all that was wanted.
-    Enough,
-    /// The table must be read before more can be leased in order.
-    LoadFirst,
-}
-
-/// What to read from the table.
-#[derive(Debug, Default)]
-pub(super) struct LoadPlan {
-    /// Held deliveries whose events are needed again.
-    pub(super) again: Vec<i64>,
-    /// Whether parked ones are due.
-    pub(super) parked: bool,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct DueQueue {
     lines: HashMap<DestinationName, Line>,
@@ -125,16 +77,6 @@ pub(super) struct DueQueue {
     events: usize,
     bytes: usize,
     last_fence: u64,
-}
-
-impl Leasing {
-    pub(super) fn of(limit: usize) -> Self {
-        Self { limit, ..Self::default() }
-    }
-
-    const fn is_enough(&self) -> bool {
-        self.leased.len() >= self.limit || self.bytes >= LEASE_BYTES_MAX
-    }
 }
 
 impl DueQueue {

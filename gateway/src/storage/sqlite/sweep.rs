@@ -1,29 +1,18 @@
 //! Retention and retirement: what the writer deletes or gives up, in steps between groups.
 
+mod pace;
+
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::{Result, params};
 
+use self::pace::Pace;
 use super::columns::{array, disposition_number, sql};
 use super::recover::Next;
 use super::writer::Writer;
 use crate::model::{DeadLetterReason, DestinationName, Disposition, RequestId, UnixMillis};
 use crate::storage::StorageError;
-
-/// How long a step may take, during which commits wait; one that took longer is followed by a smaller
-/// one. A few times what a sync takes, or else syncs would be most of the work.
-const STEP_MAX: Duration = Duration::from_millis(8);
-
-/// What took less is followed by a larger one.
-const STEP_MIN: Duration = Duration::from_millis(2);
-
-/// How many times smaller a step can become.
-const SMALLER_MAX: u16 = 16;
-
-/// How long a sweep waits after a step that took long, by what it took: commits have three quarters of
-/// the writer's time, however much is to be deleted.
-const PAUSE_FACTOR: u32 = 3;
 
 /// Requests looked at in one step at most.
 const REQUESTS_PER_STEP: u16 = 256;
@@ -78,30 +67,12 @@ pub(super) struct Sweep {
     /// Keys still to look at, but for those in steps that are worth it.
     keys_left: usize,
     pub(super) deleted: u64,
-    /// Steps are so many times smaller than they may be.
-    smaller: u16,
-    /// How long to wait before the next step.
-    pub(super) pause: Duration,
+    pub(super) pace: Pace,
 }
 
 impl Sweep {
     pub(super) const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
-    }
-
-    /// How much of what a step may do at most it is to do.
-    fn size(&self, most: u16) -> usize {
-        usize::from((most / self.smaller).max(1))
-    }
-
-    /// Learns from how long a step took.
-    fn pace(&mut self, took: Duration) {
-        if took > STEP_MAX {
-            self.smaller = (self.smaller * 2).min(SMALLER_MAX);
-        } else if took < STEP_MIN {
-            self.smaller = (self.smaller / 2).max(1);
-        }
-        self.pause = if took < STEP_MIN { Duration::ZERO } else { took * PAUSE_FACTOR };
     }
 }
 
@@ -130,8 +101,7 @@ impl Writer<'_> {
             after: RequestId::from_bytes([0; 16]),
             keys_left: KEYS_PER_SWEEP,
             deleted: 0,
-            smaller: SMALLER_MAX,
-            pause: Duration::ZERO,
+            pace: Pace::default(),
         }
     }
 
@@ -139,14 +109,14 @@ impl Writer<'_> {
     pub(super) fn sweep_step(&mut self, sweep: Sweep) -> Result<Sweep, StorageError> {
         let began = Instant::now();
         let mut next = self.next_step(sweep)?;
-        next.pace(began.elapsed());
+        next.pace.learn(began.elapsed());
         Ok(next)
     }
 
     fn next_step(&mut self, mut sweep: Sweep) -> Result<Sweep, StorageError> {
         match sweep.phase {
             Phase::MoveKeys => {
-                let moved = sweep.size(KEYS_MOVED_PER_STEP);
+                let moved = sweep.pace.size(KEYS_MOVED_PER_STEP);
                 if !self.move_keys_before(sweep.keys_moved_before, moved)? {
                     sweep.phase = Phase::Requests;
                 }
@@ -167,7 +137,7 @@ impl Writer<'_> {
                 }
             }
             Phase::Keys => {
-                let (from, keys) = (self.keys_swept, sweep.size(KEYS_PER_STEP));
+                let (from, keys) = (self.keys_swept, sweep.pace.size(KEYS_PER_STEP));
                 let (through, deleted) =
                     self.transaction(|writer| writer.delete_keys(from, sweep.now, keys))?;
                 // Past the last key, the next step begins anew.
@@ -180,7 +150,7 @@ impl Writer<'_> {
                 }
             }
             Phase::Answers => {
-                let answers = sweep.size(ANSWERS_PER_STEP);
+                let answers = sweep.pace.size(ANSWERS_PER_STEP);
                 let delete = |writer: &mut Self| writer.delete_answers(sweep.now, answers);
                 if self.transaction(delete)? < answers {
                     sweep.phase = Phase::State;
@@ -188,14 +158,14 @@ impl Writer<'_> {
             }
             Phase::State => {
                 let cutoff = UnixMillis(sweep.now.0.saturating_sub(EXPIRED_KEPT_MS));
-                let entries = sweep.size(ENTRIES_PER_STEP);
+                let entries = sweep.pace.size(ENTRIES_PER_STEP);
                 let delete = |writer: &mut Self| writer.delete_expired(cutoff, entries);
                 if self.transaction(delete)? < entries {
                     sweep.phase = Phase::Abandoned;
                 }
             }
             Phase::Abandoned => {
-                if !self.delete_abandoned(sweep.size(ENTRIES_PER_STEP))? {
+                if !self.delete_abandoned(sweep.pace.size(ENTRIES_PER_STEP))? {
                     sweep.phase = Phase::Over;
                 }
             }
@@ -249,7 +219,7 @@ impl Writer<'_> {
             "SELECT seq, first_event, events, disposition, received_at, id FROM requests \
              WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT ?3",
         )?;
-        let most = sweep.size(REQUESTS_PER_STEP);
+        let most = sweep.pace.size(REQUESTS_PER_STEP);
         let (after, end) = (sweep.after.as_bytes(), RequestId::first_of(sweep.cutoff));
         let mut rows = next.query(params![after, end.as_bytes(), sql(most as u64)])?;
         let (mut old, mut last, mut seen) = (Vec::new(), None, 0);
