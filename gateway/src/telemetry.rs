@@ -11,6 +11,8 @@ mod metrics;
 pub mod operators;
 pub mod reload;
 
+use std::time::Duration;
+
 pub(crate) use self::log::describe as describe_log;
 pub use self::log::{LogControl, LogEnd, LogFormat, start as start_log};
 pub use self::metrics::Metrics;
@@ -32,6 +34,11 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     text
+}
+
+/// A duration for a log field, in milliseconds: JSON has no numbers of 128 bits.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Chooses the one TLS implementation for the whole process; later calls change nothing.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
-use super::{Happening, chain};
+use super::{Happening, chain, millis};
 use crate::model::{DeadLetterReason, DeliveryId, DestinationName, EventId, RequestId};
 use crate::storage::StorageError;
 
@@ -305,8 +305,4 @@ impl Happening for StorageRefused<'_> {
             "Storage refused, and is asked again."
         );
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use metrics::{
     Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 
-use super::Happening;
+use super::{Happening, millis};
 use crate::config::{Problem, Problems};
 
 /// Counts reloads by trigger and result.
@@ -211,10 +211,6 @@ impl Happening for WatchFailed<'_> {
              later."
         );
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a double; exact up to 2^53")]

@@ -160,6 +160,9 @@ async fn every_line_is_one_object_whatever_was_sent() {
         assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
         assert!(line.len() < LINE_BYTES_MAX, "{} bytes", line.len());
         assert_ne!(object["message"], "forged");
+        for (name, value) in object.as_object().unwrap() {
+            assert!(!name.ends_with("_ms") || value.is_u64(), "{name} is no number: {line}");
+        }
     }
     println!("{} lines", log.lines().count());
 }

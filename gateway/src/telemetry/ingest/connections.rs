@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::counter;
 
-use crate::telemetry::Happening;
+use crate::telemetry::{Happening, millis};
 
 /// All permitted connections are open: silent ones make room, or whoever comes has to wait.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Happening for AcceptFailed<'_> {
     fn emit(self) {
         let error = crate::telemetry::chain(self.error);
         if let Some(pause) = self.pause {
-            tracing::error!(error, pause_ms = pause.as_millis(), "Connections cannot be accepted.");
+            tracing::error!(error, pause_ms = millis(pause), "Connections cannot be accepted.");
         } else {
             tracing::debug!(error, "A connection ended before it was accepted.");
         }
@@ -127,7 +127,7 @@ impl Happening for DrainBegan {
     fn emit(self) {
         tracing::info!(
             connections = self.connections,
-            deadline_ms = self.deadline.as_millis(),
+            deadline_ms = millis(self.deadline),
             "Ingest stopped accepting and drains."
         );
     }
@@ -143,7 +143,7 @@ pub struct DrainEnded {
 
 impl Happening for DrainEnded {
     fn emit(self) {
-        let took_ms = self.took.as_millis();
+        let took_ms = millis(self.took);
         if self.connections_left == 0 {
             tracing::info!(took_ms, "Ingest drained.");
         } else {
