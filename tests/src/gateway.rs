@@ -196,6 +196,30 @@ impl Gateway {
         Connection::open(self.admin()).await?.send_within(request, at_most).await
     }
 
+    /// The value of a metric without labels.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none of that name.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = self.admin_get("/metrics").await?.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.parse().ok()).with_context(|| format!("no {name} in {text}"))
+    }
+
+    /// Waits until it owes nothing to any destination.
+    ///
+    /// # Errors
+    ///
+    /// Where it still does after that time.
+    pub async fn until_delivered(&self, at_most: Duration) -> anyhow::Result<()> {
+        wait_until("every delivery", at_most, || async {
+            let pending = self.metric("sluice_deliveries_pending").await.ok()?;
+            (pending == 0.0).then_some(())
+        })
+        .await
+    }
+
     /// Everything it has logged so far.
     ///
     /// # Errors

@@ -108,17 +108,6 @@ impl Gateway {
     pub async fn last_reload(&self) -> anyhow::Result<u64> {
         Ok(self.reloads().await?.first().map_or(0, number))
     }
-
-    /// The value of a metric without labels.
-    ///
-    /// # Errors
-    ///
-    /// Where there is none of that name.
-    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        let text = self.admin_get("/metrics").await?.text();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).with_context(|| format!("no {name} in {text}"))
-    }
 }
 
 fn number(record: &Value) -> u64 {

@@ -21,20 +21,6 @@ const RUNS_MAX: u32 = 3;
 /// Longest answer of a view, in bytes.
 const VIEW_BYTES_MAX: usize = 1 << 20;
 
-impl Broken {
-    /// The same without anything that the guest may have said.
-    fn without_words(self) -> Self {
-        match self {
-            Self::Trap { code, .. } => {
-                let what = code.map_or_else(|| "broke the contract".to_owned(), |c| c.to_string());
-                let why = format!("{what}; what it said is not kept, since it masks");
-                Self::Trap { why, code }
-            }
-            Self::Deadline => Self::Deadline,
-        }
-    }
-}
-
 impl Adapter {
     /// Runs `receive`, and runs it again on the masked request for as long as it asks to have
     /// something masked: what is kept comes from a run that read nothing of what was.

@@ -25,6 +25,20 @@ pub(super) enum Broken {
     Deadline,
 }
 
+impl Broken {
+    /// The same without anything that the guest may have said.
+    pub(super) fn without_words(self) -> Self {
+        match self {
+            Self::Trap { code, .. } => {
+                let what = code.map_or_else(|| "broke the contract".to_owned(), |c| c.to_string());
+                let why = format!("{what}; what it said is not kept, since it masks");
+                Self::Trap { why, code }
+            }
+            Self::Deadline => Self::Deadline,
+        }
+    }
+}
+
 /// Runs guest code. Whatever happens in it, and a panic in our own host functions, comes back as
 /// an error; the store is not to be entered again after one.
 pub(super) fn guarded<R>(

@@ -12,7 +12,7 @@ use sluice::storage::StoredRequest;
 use sluice_tests::http::{Connection, Request};
 use sluice_tests::sandbox::settings;
 use sluice_tests::wait::wait_until;
-use sluice_tests::{Gateway, Home, HomeBuilder, artifact, store};
+use sluice_tests::{Home, HomeBuilder, artifact, store};
 use tokio::task::JoinSet;
 
 use crate::random::Random;
@@ -51,16 +51,6 @@ fn tally(name: &str) -> Request {
     Request::new("POST", "/hooks/keeper")
         .header("x-webhook-secret", SECRET)
         .body(format!("tally {name}"))
-}
-
-/// Waits until nothing is owed any more.
-async fn drained(gateway: &Gateway) {
-    wait_until("every delivery", ALL_DONE, || async {
-        let metrics = gateway.admin_get("/metrics").await.ok()?.text();
-        metrics.lines().any(|line| line == "sluice_deliveries_pending 0").then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 /// The events that arrived at the file, each once.
@@ -120,7 +110,7 @@ async fn an_adapter_consumes_each_event_of_another_once() {
     for _ in 0..TALLIES {
         assert_eq!(connection.send(tally("apples")).await.unwrap().status, 200);
     }
-    drained(&gateway).await;
+    gateway.until_delivered(ALL_DONE).await.unwrap();
     assert!(gateway.terminate().await.unwrap().status.success());
     let events = delivered(&home);
     assert_counted(counts(&events));
@@ -158,7 +148,7 @@ async fn kills_lose_no_event_and_have_none_consumed_twice() {
         clients.join_all().await;
     }
     let gateway = home.start_with(&[]).await.unwrap();
-    drained(&gateway).await;
+    gateway.until_delivered(ALL_DONE).await.unwrap();
     assert!(gateway.terminate().await.unwrap().status.success());
     let (consumed, received) = consumed(&home).await;
     println!("{received} received, {} consumed, over {ROUNDS} kills", consumed.len());
@@ -182,7 +172,7 @@ async fn a_rejection_is_a_dead_letter_and_a_trap_is_tried_again() {
     for name in ["refused", "trapped", "apples"] {
         assert_eq!(connection.send(tally(name)).await.unwrap().status, 200);
     }
-    drained(&gateway).await;
+    gateway.until_delivered(ALL_DONE).await.unwrap();
     let list = gateway.admin_get("/api/v1/requests?route=first").await.unwrap().json().unwrap();
     let mut ends = Vec::new();
     for row in list["requests"].as_array().unwrap() {
@@ -227,7 +217,7 @@ async fn an_event_goes_through_four_adapters_and_no_further() {
     let gateway = home.start_with(&[]).await.unwrap();
     let mut connection = Connection::open(gateway.ingest()).await.unwrap();
     assert_eq!(connection.send(tally("apples")).await.unwrap().status, 200);
-    drained(&gateway).await;
+    gateway.until_delivered(ALL_DONE).await.unwrap();
     assert!(gateway.terminate().await.unwrap().status.success());
     let (consumed, _) = consumed(&home).await;
     let mut by: Vec<_> = consumed.iter().map(|stored| stored.record.adapter.as_str()).collect();

@@ -13,7 +13,7 @@ use sluice_tests::ledger::{Audit, Ledger, Outcome, Stored};
 use sluice_tests::provider::{vkyc_event_id, vkyc_payload};
 use sluice_tests::store;
 use sluice_tests::wait::wait_until;
-use sluice_tests::{Gateway, Home, HomeBuilder, vkyc_request};
+use sluice_tests::{Home, HomeBuilder, vkyc_request};
 use tokio::task::JoinSet;
 
 use crate::random::Random;
@@ -56,7 +56,7 @@ async fn told_of_what_is_in_the_log(fault: &str) -> (bool, usize) {
     in_log.unwrap();
     let answered = answered.is_ok_and(|answer| answer.unwrap().status == 200);
     if answered {
-        drained(&gateway).await;
+        gateway.until_delivered(RECOVERY_MAX).await.unwrap();
     }
     let delivered = home.events().unwrap().len();
     gateway.kill9();
@@ -132,21 +132,11 @@ async fn kills(rounds: u64, environment: &[(&str, &str)]) -> Audit {
         clients.join_all().await;
     }
     let gateway = home.start().await.unwrap();
-    drained(&gateway).await;
+    gateway.until_delivered(RECOVERY_MAX).await.unwrap();
     assert!(gateway.terminate().await.unwrap().status.success());
     let stored: Vec<Stored> = store::accepted(&home).await.unwrap();
     let delivered: Vec<String> = delivered(&home);
     ledger.audit(&stored, &delivered)
-}
-
-/// Waits until nothing is owed any more.
-async fn drained(gateway: &Gateway) {
-    wait_until("every delivery", RECOVERY_MAX, || async {
-        let metrics = gateway.admin_get("/metrics").await.ok()?.text();
-        metrics.lines().any(|line| line == "sluice_deliveries_pending 0").then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 fn delivered(home: &Home) -> Vec<String> {

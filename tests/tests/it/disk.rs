@@ -112,12 +112,7 @@ async fn a_full_disk_is_503_and_recovers_without_a_restart() {
         acknowledged.push(id);
         ready(&gateway, 200).await;
     }
-    wait_until("every delivery", RECOVERY_MAX, || async {
-        let metrics = gateway.admin_get("/metrics").await.unwrap().text();
-        metrics.lines().any(|line| line == "sluice_deliveries_pending 0").then_some(())
-    })
-    .await
-    .unwrap();
+    gateway.until_delivered(RECOVERY_MAX).await.unwrap();
     assert!(gateway.terminate().await.unwrap().status.success());
     let stored: BTreeSet<String> =
         store::accepted(&home).await.unwrap().into_iter().map(|stored| stored.id).collect();

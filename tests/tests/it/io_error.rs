@@ -71,11 +71,7 @@ async fn post(gateway: &Gateway, ledger: &Arc<Ledger>, prefix: &str) -> (usize, 
 
 /// What arrived at the destination once nothing is owed any more, each event once.
 async fn delivered(home: &Home, gateway: &Gateway) -> Vec<String> {
-    wait_until("every delivery", SOON, || async {
-        (gateway.metric("sluice_deliveries_pending").await.ok()? == 0.0).then_some(())
-    })
-    .await
-    .unwrap();
+    gateway.until_delivered(SOON).await.unwrap();
     let mut events = BTreeSet::new();
     let of_home = home.events().unwrap().into_iter();
     of_home

@@ -167,11 +167,7 @@ struct Found {
 /// Starts on the disk as after a power cut; then everything that is stored must be delivered.
 async fn recover(home: &Home, acknowledged: &BTreeSet<String>) -> Found {
     let gateway = home.start_with(&[]).await.unwrap();
-    wait_until("every delivery", SOON, || async {
-        (gateway.metric("sluice_deliveries_pending").await.ok()? == 0.0).then_some(())
-    })
-    .await
-    .unwrap();
+    gateway.until_delivered(SOON).await.unwrap();
     assert!(gateway.terminate().await.unwrap().status.success());
     let stored = store::accepted(home).await.unwrap();
     let stored: BTreeSet<String> = stored.into_iter().map(|stored| stored.id).collect();

@@ -67,11 +67,7 @@ async fn ended_by(signals: &[&str]) -> Audit {
         clients.join_all().await;
     }
     let gateway = home.start_with(&[]).await.unwrap();
-    wait_until("every delivery", SOON, || async {
-        (gateway.metric("sluice_deliveries_pending").await.ok()? == 0.0).then_some(())
-    })
-    .await
-    .unwrap();
+    gateway.until_delivered(SOON).await.unwrap();
     assert!(gateway.terminate().await.unwrap().status.success());
     let events = home.events().unwrap();
     let delivered: Vec<_> =
@@ -127,11 +123,7 @@ async fn fifty_copies_at_once_and_again_after_a_restart_are_one_event() {
     assert!(gateway.terminate().await.unwrap().status.success());
     let gateway = home.start_with(&[]).await.unwrap();
     at_once(&gateway, |_| "trn:vkyc:the-same".to_owned()).await;
-    wait_until("every delivery", SOON, || async {
-        (gateway.metric("sluice_deliveries_pending").await.ok()? == 0.0).then_some(())
-    })
-    .await
-    .unwrap();
+    gateway.until_delivered(SOON).await.unwrap();
     assert!(gateway.terminate().await.unwrap().status.success());
     let events = home.events().unwrap();
     let same = |event: &&serde_json::Value| vkyc_event_id(event) == Some("trn:vkyc:the-same");

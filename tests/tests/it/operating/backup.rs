@@ -71,12 +71,7 @@ async fn a_store_is_restored_as_the_guide_says_and_goes_on() {
     fs::copy(&file, fresh.data().join("sluice.db")).unwrap();
     let restored = fresh.start_with(&[]).await.unwrap();
     let had = ledger.received().len();
-    wait_until("what was owed to be delivered", DELIVERY_MAX, || async {
-        let metrics = restored.admin_get("/metrics").await.ok()?.text();
-        metrics.lines().any(|line| line == "sluice_deliveries_pending 0").then_some(())
-    })
-    .await
-    .unwrap();
+    restored.until_delivered(DELIVERY_MAX).await.unwrap();
     let delivered: BTreeSet<String> = ledger.received()[had..]
         .iter()
         .filter_map(|one| {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluice::model::{Clock as _, SystemClock};
 use sluice_tests::http::Request;
-use sluice_tests::wait::wait_until;
 use sluice_tests::{Gateway, Home, HomeBuilder};
 
 const SECRET: &str = "b1a0f4e5c2d94f6f8a3e7d5c9b0a1f2e";
@@ -66,12 +65,7 @@ async fn call(gateway: &Gateway) {
     });
     post(gateway, "/hooks/paytia", record.to_string()).await;
     post(gateway, "/hooks/telephony", "tally call-7".to_owned()).await;
-    wait_until("every delivery", ALL_DONE, || async {
-        let metrics = gateway.admin_get("/metrics").await.ok()?.text();
-        metrics.lines().any(|line| line == "sluice_deliveries_pending 0").then_some(())
-    })
-    .await
-    .unwrap();
+    gateway.until_delivered(ALL_DONE).await.unwrap();
 }
 
 async fn report(gateway: &Gateway, query: &str) -> Value {
