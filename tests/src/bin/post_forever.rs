@@ -46,8 +46,12 @@ async fn post(address: SocketAddr, prefix: String) -> anyhow::Result<()> {
     for number in 0_u64.. {
         let id = format!("trn:vkyc:{prefix}-{number}");
         let answer = connection.send(vkyc_request(vkyc_payload(&id))).await?;
-        anyhow::ensure!(answer.status == 200, "answered {}", answer.status);
-        writeln!(std::io::stdout(), "acknowledged {id}").context("printing")?;
+        match answer.status {
+            200 => writeln!(std::io::stdout(), "acknowledged {id}").context("printing")?,
+            // So slow a machine may have too much to do for a moment: nothing was promised.
+            503 => {}
+            status => anyhow::bail!("answered {status}"),
+        }
     }
     Ok(())
 }
